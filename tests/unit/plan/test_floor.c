@@ -10,7 +10,7 @@ struct fleet {
 	struct task tasks[MOST];
 	struct host_view hosts[MOST];
 	size_t nr;
-	struct floors f;
+	struct floors floors;
 };
 
 static void add(struct fleet *f, const char *region, const char *zone, enum availability avail,
