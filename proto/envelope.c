@@ -26,8 +26,9 @@ void envelope_encode(struct buf *out, const envelope *e)
 }
 
 /*
- * protobuf-c turns N bytes into up to 25 N bytes of memory and recurses per level. agent.proto nests at most five levels and
- * has no recursive type, so depth is bounded by the schema; what is left to bound is the number of fields.
+ * protobuf-c turns N bytes into up to 25 N bytes of memory and recurses per level. agent.proto nests at most
+ * five levels and has no recursive type, so depth is bounded by the schema; what is left to bound is the
+ * number of fields.
  */
 enum { FIELDS_MAX = 32 * 1024 };
 
@@ -68,14 +69,16 @@ static bool skip_value(const uint8_t **p, const uint8_t *end, unsigned wire_type
 	return true;
 }
 
-/* Every byte of a nested message costs at least half a field, so bytes bound what top-level counting does not see. */
+/* Every byte of a nested message costs at least half a field, so bytes bound what top-level counting does not
+ * see. */
 static bool scan(const uint8_t *p, size_t n)
 {
 	const uint8_t *end = p + n;
 	size_t fields = 0;
 	while (p < end) {
 		uint64_t key;
-		if (++fields > FIELDS_MAX || !varint(&p, end, &key) || key >> 3 == 0 || !skip_value(&p, end, key & 7))
+		if (++fields > FIELDS_MAX || !varint(&p, end, &key) || key >> 3 == 0 ||
+		    !skip_value(&p, end, key & 7))
 			return false;
 	}
 	return true;
@@ -88,9 +91,11 @@ const envelope *envelope_decode(struct arena *a, const uint8_t *p, size_t n)
 		return NULL;
 	ProtobufCAllocator alloc = arena_allocator(a);
 	const envelope *e = wavetrain__agent__envelope__unpack(&alloc, n, p);
-	if (e == NULL || e->version != ENVELOPE_VERSION || e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY__NOT_SET)
+	if (e == NULL || e->version != ENVELOPE_VERSION ||
+	    e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY__NOT_SET)
 		return NULL;
-	if (!bytes_id128(e->trace_id, &hi, &lo) || !bytes_id128(e->boot_id, &hi, &lo) || !bytes_id128(e->cluster_id, &hi, &lo))
+	if (!bytes_id128(e->trace_id, &hi, &lo) || !bytes_id128(e->boot_id, &hi, &lo) ||
+	    !bytes_id128(e->cluster_id, &hi, &lo))
 		return NULL;
 	return e;
 }
