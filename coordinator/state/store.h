@@ -26,8 +26,7 @@ struct store_ops {
 		     struct store_slice *value);
 	void (*commit)(struct store *s); /* all since the last commit, atomically; a new transaction begins
 					    with the next call */
-	void (*abort)(struct store *s);
-	void (*wipe)(struct store *s); /* remove every pair, inside the transaction */
+	void (*wipe)(struct store *s);	 /* remove every pair, inside the transaction */
 };
 
 struct store {
