@@ -2,13 +2,15 @@
 
 #include <string.h>
 
-static bool target_of(struct arena *a, const Wavetrain__Agent__Target *m, struct agent_target *t, struct wire_target *w)
+static bool target_of(struct arena *a, const Wavetrain__Agent__Target *m, struct agent_target *t,
+		      struct wire_target *w)
 {
 	*t = (struct agent_target){0};
 	*w = (struct wire_target){.type = ""};
 	if (m == NULL || m->id.len == 0)
 		return true;
-	if (!bytes_digest(m->id, &t->id) || !bytes_digest(m->artifact, &t->artifact) || !bytes_digest(m->spec_digest, &w->spec_digest))
+	if (!bytes_digest(m->id, &t->id) || !bytes_digest(m->artifact, &t->artifact) ||
+	    !bytes_digest(m->spec_digest, &w->spec_digest))
 		return false;
 	w->id = t->id;
 	w->artifact = t->artifact;
@@ -21,20 +23,26 @@ static bool target_of(struct arena *a, const Wavetrain__Agent__Target *m, struct
 	return name_set_version(&t->version, m->version);
 }
 
-static bool assignment_of(struct arena *a, const Wavetrain__Agent__Assignment *m, struct agent_assignment *as, struct wire_target *two)
+static bool assignment_of(struct arena *a, const Wavetrain__Agent__Assignment *m, struct agent_assignment *as,
+			  struct wire_target *two)
 {
-	*as = (struct agent_assignment){.seq = m->seq, .deployment = m->deployment, .wave = m->wave, .back = m->back};
+	*as = (struct agent_assignment){
+		.seq = m->seq, .deployment = m->deployment, .wave = m->wave, .back = m->back};
 	if (m->fence == NULL || m->seq == 0 || m->deadline_ms > INT32_MAX)
 		return false;
 	as->fence = (struct fence){m->fence->generation, m->fence->term, m->fence->epoch};
 	as->deadline_ms = (int64_t)m->deadline_ms;
 	return name_set(&as->app, m->app) && bytes_id128(m->trace_id, &as->trace.hi, &as->trace.lo) &&
-	       target_of(a, m->target, &as->target, &two[0]) && target_of(a, m->fallback, &as->fallback, &two[1]);
+	       target_of(a, m->target, &as->target, &two[0]) &&
+	       target_of(a, m->fallback, &as->fallback, &two[1]);
 }
 
 bool wire_desired(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out)
 {
-	*out = (struct wire_desired){.log_id = m->log_id, .up_to_seq = m->up_to_seq, .snapshot = m->snapshot, .nr = m->n_assignments};
+	*out = (struct wire_desired){.log_id = m->log_id,
+				     .up_to_seq = m->up_to_seq,
+				     .snapshot = m->snapshot,
+				     .nr = m->n_assignments};
 	out->assignments = arena_array(a, struct agent_assignment, out->nr);
 	out->targets = arena_array(a, struct wire_target, 2 * out->nr);
 	for (size_t i = 0; i < out->nr; i++)
@@ -43,7 +51,8 @@ bool wire_desired(struct arena *a, const Wavetrain__Agent__Desired *m, struct wi
 	return true;
 }
 
-static Wavetrain__Agent__Evidence *evidence_message(struct arena *a, const struct agent_evidence *e, uint64_t boot_hi, uint64_t boot_lo)
+static Wavetrain__Agent__Evidence *evidence_message(struct arena *a, const struct agent_evidence *e,
+						    uint64_t boot_hi, uint64_t boot_lo)
 {
 	Wavetrain__Agent__Evidence *m = arena_new(a, Wavetrain__Agent__Evidence);
 	wavetrain__agent__evidence__init(m);
@@ -57,7 +66,8 @@ static Wavetrain__Agent__Evidence *evidence_message(struct arena *a, const struc
 	return m;
 }
 
-static void set_result(struct arena *a, Wavetrain__Agent__Chunk *c, const struct agent_record *r, uint64_t boot_hi, uint64_t boot_lo)
+static void set_result(struct arena *a, Wavetrain__Agent__Chunk *c, const struct agent_record *r,
+		       uint64_t boot_hi, uint64_t boot_lo)
 {
 	Wavetrain__Agent__Result *m = arena_new(a, Wavetrain__Agent__Result);
 	wavetrain__agent__result__init(m);
@@ -89,7 +99,8 @@ static void set_accepted(struct arena *a, Wavetrain__Agent__Chunk *c)
 	c->what_case = WAVETRAIN__AGENT__CHUNK__WHAT_ACCEPTED;
 }
 
-Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi, uint64_t boot_lo)
+Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi,
+				    uint64_t boot_lo)
 {
 	const struct agent_assignment *as = &r->record->assignment;
 	Wavetrain__Agent__Chunk *c = arena_new(a, Wavetrain__Agent__Chunk);

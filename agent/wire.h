@@ -1,6 +1,6 @@
 /*
- * wire.h: between agent.proto's messages and the core's plain structs. The generated types stop here and in the driver that
- * sends them. Everything lives in the arena. Pure.
+ * wire.h: between agent.proto's messages and the core's plain structs. The generated types stop here and in
+ * the driver that sends them. Everything lives in the arena. Pure.
  */
 #ifndef AGENT_WIRE_H
 #define AGENT_WIRE_H
@@ -29,6 +29,7 @@ struct wire_desired {
 must_check bool wire_desired(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out);
 
 /* A report of the core as a chunk; the spool gives the number and the time. */
-Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi, uint64_t boot_lo);
+Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi,
+				    uint64_t boot_lo);
 
 #endif

@@ -12,7 +12,8 @@
 
 enum { KEEP_SLOTS = 2, PROBE_MS = 3000, PROBE_TRIES_MS = 20000, FETCH_TRIES_MS = 60000 };
 
-/* ---- versions -------------------------------------------------------------------------------------------------------- */
+/* ---- versions
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct version *versions_get(struct versions *vs, const char *name)
 {
@@ -37,7 +38,8 @@ const struct version *versions_by_id(const struct versions *vs, const struct dig
 	return NULL;
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------------------ */
+/* ---- the machine
+ * ------------------------------------------------------------------------------------------------------ */
 
 int64_t host_mono(const struct sim_host *h)
 {
@@ -79,7 +81,9 @@ static void slot_free(struct sim_host *h, size_t i)
 	h->slots_nr--;
 }
 
-/* ---- effects ---------------------------------------------------------------------------------------------------------- */
+/* ---- effects
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* An effect under way. `life` ties it to the agent that asked: a killed agent gets no answer. */
 struct work {
@@ -152,7 +156,8 @@ static void swap_cb(void *arg)
 {
 	struct work *k = arg;
 	if (!digest_none(&k->aim.id) && !sim_host_has_slot(k->h, &k->aim.artifact)) {
-		world_violation(k->h->w, "%s: `current` would point at a slot that is not there (%s)", k->h->name.s, k->aim.version.s);
+		world_violation(k->h->w, "%s: `current` would point at a slot that is not there (%s)",
+				k->h->name.s, k->aim.version.s);
 		done(k, false, STEP_CAUSE_INFRA, "the slot is gone");
 		return;
 	}
@@ -185,7 +190,8 @@ static void probe_cb(void *arg)
 	if (runs && sim_host_healthy(h))
 		done(k, true, 0, NULL);
 	else if (h->w->now_ms - k->began > PROBE_TRIES_MS || k->life != h->life)
-		done(k, false, STEP_CAUSE_VERSION, runs ? "probe ready: http 503" : "the program does not run");
+		done(k, false, STEP_CAUSE_VERSION,
+		     runs ? "probe ready: http 503" : "the program does not run");
 	else
 		work_again(k, 1000, probe_cb);
 }
@@ -193,9 +199,10 @@ static void probe_cb(void *arg)
 static void admit_cb(void *arg)
 {
 	struct work *k = arg;
-	k->h->in_rotation = true;
+	struct sim_host *h = k->h;
+	h->in_rotation = true;
 	done(k, true, 0, NULL);
-	sim_host_poke(k->h);
+	sim_host_poke(h);
 }
 
 static void ensure_cb(void *arg)
@@ -229,12 +236,13 @@ static void retain(struct sim_host *h, const struct agent_record *r)
 static void begin(struct sim_host *h, const struct agent_effect *e)
 {
 	static world_fn *const fns[EFFECT_NR] = {
-		[EFFECT_FETCH] = fetch_cb, [EFFECT_STAGE] = stage_cb, [EFFECT_DRAIN] = simple_cb, [EFFECT_STOP] = stop_cb,
-		[EFFECT_SWAP] = swap_cb,   [EFFECT_START] = start_cb, [EFFECT_PROBE] = probe_cb,  [EFFECT_ADMIT] = admit_cb,
-		[EFFECT_ENSURE] = ensure_cb};
-	static const int64_t most_ms[EFFECT_NR] = {[EFFECT_FETCH] = 3000, [EFFECT_STAGE] = 500, [EFFECT_DRAIN] = 2000,
-						   [EFFECT_STOP] = 300,	  [EFFECT_SWAP] = 5,	[EFFECT_START] = 300,
-						   [EFFECT_PROBE] = 0,	  [EFFECT_ADMIT] = 20,	[EFFECT_ENSURE] = 100};
+		[EFFECT_FETCH] = fetch_cb, [EFFECT_STAGE] = stage_cb, [EFFECT_DRAIN] = simple_cb,
+		[EFFECT_STOP] = stop_cb,   [EFFECT_SWAP] = swap_cb,   [EFFECT_START] = start_cb,
+		[EFFECT_PROBE] = probe_cb, [EFFECT_ADMIT] = admit_cb, [EFFECT_ENSURE] = ensure_cb};
+	static const int64_t most_ms[EFFECT_NR] = {
+		[EFFECT_FETCH] = 3000, [EFFECT_STAGE] = 500, [EFFECT_DRAIN] = 2000,
+		[EFFECT_STOP] = 300,   [EFFECT_SWAP] = 5,    [EFFECT_START] = 300,
+		[EFFECT_PROBE] = 0,    [EFFECT_ADMIT] = 20,  [EFFECT_ENSURE] = 100};
 	if (e->kind == EFFECT_RETAIN) {
 		retain(h, e->record);
 		return;
@@ -244,7 +252,13 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 	host_check_effect(h, e);
 	struct work *k = calloc(1, sizeof *k);
 	PRE(k != NULL);
-	*k = (struct work){.h = h, .life = h->life, .id = e->id, .kind = e->kind, .aim = e->aim, .activation = e->activation, .began = h->w->now_ms};
+	*k = (struct work){.h = h,
+			   .life = h->life,
+			   .id = e->id,
+			   .kind = e->kind,
+			   .aim = e->aim,
+			   .activation = e->activation,
+			   .began = h->w->now_ms};
 	if (e->kind == EFFECT_ENSURE)
 		k->aim = e->old;
 	if (e->kind == EFFECT_DRAIN) {
@@ -255,7 +269,8 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 	world_at(h->w, delay, fns[e->kind], k);
 }
 
-/* ---- the agent's driver -------------------------------------------------------------------------------------------------- */
+/* ---- the agent's driver
+ * -------------------------------------------------------------------------------------------------- */
 
 struct sync {
 	struct sim_host *h;
@@ -268,7 +283,8 @@ static void synced_cb(void *arg)
 	struct sync *s = arg;
 	struct sim_host *h = s->h;
 	if (h->agent_up && s->life == h->life) {
-		struct agent_event ev = {.kind = AGENT_JOURNALED, .now_ms = host_mono(h), .journaled = h->app};
+		struct agent_event ev = {
+			.kind = AGENT_JOURNALED, .now_ms = host_mono(h), .journaled = h->app};
 		if (!host_planted_skip_fsync(h)) {
 			h->record = s->record;
 			h->has_record = true;
@@ -302,7 +318,8 @@ static void spool(struct sim_host *h, const struct agent_report *r)
 	arena_done(&a);
 	if (r->kind == REPORT_RESULT)
 		world_say(h->w, "%s: reports %s %s%s%s", h->name.s, r->record->assignment.target.version.s,
-			  sm_name(&task_machine, (int)r->record->result), r->record->reason[0] == '\0' ? "" : ": ", r->record->reason);
+			  sm_name(&task_machine, (int)r->record->result),
+			  r->record->reason[0] == '\0' ? "" : ": ", r->record->reason);
 }
 
 static void timer_cb(void *arg)
@@ -324,17 +341,22 @@ void host_step(struct sim_host *h, const struct agent_event *ev)
 	for (size_t i = 0; i < out.effects_nr; i++)
 		begin(h, &out.effects[i]);
 	world_cancel(h->w, h->timer);
-	h->timer = out.next_at == 0 ? NULL : world_at(h->w, out.next_at > host_mono(h) ? out.next_at - host_mono(h) : 0, timer_cb, h);
+	h->timer = out.next_at == 0
+			   ? NULL
+			   : world_at(h->w, out.next_at > host_mono(h) ? out.next_at - host_mono(h) : 0,
+				      timer_cb, h);
 	if (out.reports_nr > 0)
 		host_report(h);
 }
 
-/* ---- life and death -------------------------------------------------------------------------------------------------------- */
+/* ---- life and death
+ * -------------------------------------------------------------------------------------------------------- */
 
-void sim_host_init(struct sim_host *h, struct world *w, struct coordinator *c, struct versions *vs, const char *name, const char *region,
-		   const char *app, uint64_t generation)
+void sim_host_init(struct sim_host *h, struct world *w, struct coordinator *c, struct versions *vs,
+		   const char *name, const char *region, const char *app, uint64_t generation)
 {
-	*h = (struct sim_host){.w = w, .c = c, .versions = vs, .generation = generation, .fsync_ms = 1, .in_rotation = true};
+	*h = (struct sim_host){
+		.w = w, .c = c, .versions = vs, .generation = generation, .fsync_ms = 1, .in_rotation = true};
 	PRE(name_set(&h->name, name) && name_set(&h->region, region) && name_set(&h->app, app));
 }
 
@@ -352,7 +374,8 @@ void sim_host_start_agent(struct sim_host *h)
 	h->agent_up = true;
 	agent_init(&h->agent);
 	world_say(h->w, "%s: agent starts%s", h->name.s, h->has_record ? "" : ", nothing in its journal");
-	struct agent_event ev = {.kind = AGENT_BOOT, .now_ms = host_mono(h), .boot = {&h->record, h->has_record ? 1 : 0}};
+	struct agent_event ev = {
+		.kind = AGENT_BOOT, .now_ms = host_mono(h), .boot = {&h->record, h->has_record ? 1 : 0}};
 	host_step(h, &ev);
 	host_connect_later(h);
 }

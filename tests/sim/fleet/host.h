@@ -1,6 +1,7 @@
 /*
- * host.h: one simulated host: the real agent core with a disk, a supervisor, a program, a balancer's view of it and a link to
- * the coordinator. What a crash of the agent loses, what a reboot loses and what a broken disk loses is told apart:
+ * host.h: one simulated host: the real agent core with a disk, a supervisor, a program, a balancer's view of
+ * it and a link to the coordinator. What a crash of the agent loses, what a reboot loses and what a broken
+ * disk loses is told apart:
  *
  *   durable            journal records that were fsynced, slots, spooled chunks
  *   lost by a reboot   the program (the supervisor starts nothing by itself; the agent does)
@@ -58,22 +59,21 @@ struct sim_host {
 	int64_t booted_at;
 	struct digest running; /* target of the program that runs; none = no program */
 	int64_t started_at;
-	bool probe_fault;	/* set by a scenario: its probes fail from now on */
+	bool probe_fault; /* set by a scenario: its probes fail from now on */
 	bool in_rotation;
 
 	/* the agent */
 	bool agent_up;
 	struct agent agent;
-	uint64_t life;	 /* counts crashes: events of an earlier life are void */
-	bool unsynced;	 /* a record is being written */
+	uint64_t life; /* counts crashes: events of an earlier life are void */
+	bool unsynced; /* a record is being written */
 	int64_t fsync_ms;
 	struct world_event *timer;
-	bool want_probe_log;
 
 	/* the link */
-	bool cut; /* nothing passes */
+	bool cut;	  /* nothing passes */
 	uint64_t session; /* 0 = none */
-	uint64_t requests;
+	uint64_t requests, poll_id; /* given out; of the newest poll */
 	unsigned attempts;
 	bool polling, reporting;
 	struct world_event *poll_timeout, *report_timeout, *beat;
@@ -82,8 +82,8 @@ struct sim_host {
 	uint64_t starts; /* of new versions, for the checker */
 };
 
-void sim_host_init(struct sim_host *h, struct world *w, struct coordinator *c, struct versions *vs, const char *name, const char *region,
-		   const char *app, uint64_t generation);
+void sim_host_init(struct sim_host *h, struct world *w, struct coordinator *c, struct versions *vs,
+		   const char *name, const char *region, const char *app, uint64_t generation);
 void sim_host_done(struct sim_host *h);
 void sim_host_boot(struct sim_host *h);
 void sim_host_power_off(struct sim_host *h);

@@ -1,6 +1,7 @@
 /*
- * link.c: a host's connection in simulation. The messages are the real bytes. Latency is random; a cut loses what is on its
- * way, and each side notices by its own timeout. One poll and one report are outstanding at most, as on the wire.
+ * link.c: a host's connection in simulation. The messages are the real bytes. Latency is random; a cut loses
+ * what is on its way, and each side notices by its own timeout. One poll and one report are outstanding at
+ * most, as on the wire.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,13 @@
 #include "tests/sim/fleet/host_internal.h"
 #include "tests/sim/fleet/sim.h"
 
-enum { POLL_WAIT_MS = 25000, REQUEST_TIMEOUT_MS = 10000, JITTER_BASE_MS = 500, JITTER_CAP_MS = 60000, BEAT_MS = 5000, REPORT_CHUNKS = 16 };
+enum {
+	POLL_WAIT_MS = 25000,
+	REQUEST_TIMEOUT_MS = 10000,
+	JITTER_BASE_MS = 500,
+	JITTER_CAP_MS = 60000,
+	REPORT_CHUNKS = 16
+};
 enum request_kind { REQUEST_HELLO = 1, REQUEST_POLL, REQUEST_REPORT };
 
 /* A message on its way to the coordinator. */
@@ -48,15 +55,29 @@ static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct
 	world_at(h->w, latency(h), arrive_cb, f);
 }
 
-/* ---- down and up ---------------------------------------------------------------------------------------------------------- */
+/* ---- down and up
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-static void no_answer_cb(void *arg)
+static void no_answer(struct sim_host *h)
 {
-	struct sim_host *h = arg;
-	h->poll_timeout = h->report_timeout = NULL; /* one of the two; the other is cancelled below */
 	host_disconnect(h);
 	if (h->agent_up)
 		host_connect_later(h);
+}
+
+static void no_poll_cb(void *arg)
+{
+	struct sim_host *h = arg;
+	h->poll_timeout = NULL;
+	no_answer(h);
+}
+
+static void no_report_cb(void *arg)
+{
+	struct sim_host *h = arg;
+	h->report_timeout = NULL;
+	no_answer(h);
 }
 
 void host_disconnect(struct sim_host *h)
@@ -84,7 +105,7 @@ static void hello(struct sim_host *h)
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
 	e.hello = &m;
 	send(h, REQUEST_HELLO, &e, &a);
-	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_answer_cb, h);
+	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_report_cb, h);
 	h->reporting = true;
 	arena_done(&a);
 }
@@ -108,7 +129,6 @@ static void dial_cb(void *arg)
 		return;
 	}
 	h->session = sim_next_session(h);
-	h->attempts = 0;
 	coordinator_session_opened(h->c, h->session, &h->name, h->generation);
 	if (h->session != 0)
 		hello(h);
@@ -119,7 +139,8 @@ void host_connect_later(struct sim_host *h)
 	struct dial *d = malloc(sizeof *d);
 	PRE(d != NULL);
 	*d = (struct dial){h, h->life};
-	world_at(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS), dial_cb, d);
+	world_at(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS),
+		 dial_cb, d);
 }
 
 void sim_host_dropped(struct sim_host *h, uint64_t session)
@@ -139,7 +160,8 @@ void sim_host_cut(struct sim_host *h, bool cut)
 	h->cut = cut;
 }
 
-/* ---- poll: the parked question and the heartbeat -------------------------------------------------------------------------- */
+/* ---- poll: the parked question and the heartbeat
+ * -------------------------------------------------------------------------- */
 
 static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 {
@@ -150,8 +172,8 @@ static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 	s->app = arena_strdup(a, h->app.s);
 	s->target = digest_bytes(a, &h->running);
 	s->health = digest_none(&h->running) ? WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED
-		    : healthy		 ? WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY
-					 : WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
+		    : healthy		     ? WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY
+					     : WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
 	s->healthy_for_ms = healthy ? (uint64_t)(h->w->now_ms - h->started_at) : 0;
 	s->seq = r == NULL ? 0 : r->assignment.seq;
 	s->step = (uint32_t)agent_app_step(&h->agent, 0);
@@ -178,20 +200,20 @@ static void poll_now(struct sim_host *h)
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_POLL;
 	e.poll = &m;
 	send(h, REQUEST_POLL, &e, &a);
+	h->poll_id = h->requests;
 	world_cancel(h->w, h->poll_timeout);
-	h->poll_timeout = world_at(h->w, POLL_WAIT_MS + REQUEST_TIMEOUT_MS, no_answer_cb, h);
+	h->poll_timeout = world_at(h->w, POLL_WAIT_MS + REQUEST_TIMEOUT_MS, no_poll_cb, h);
 	h->polling = true;
 	arena_done(&a);
 }
 
-/* A change of what runs is told at once: the coordinator answers the parked poll and the next one carries the news. */
+/* A change of what runs is told at once: the coordinator answers the parked poll and the next one carries the
+ * news. */
 static void beat_cb(void *arg)
 {
 	struct sim_host *h = arg;
 	h->beat = NULL;
 	poll_now(h);
-	if (h->session != 0)
-		h->beat = world_at(h->w, BEAT_MS, beat_cb, h);
 }
 
 void sim_host_poke(struct sim_host *h)
@@ -202,7 +224,9 @@ void sim_host_poke(struct sim_host *h)
 	h->beat = world_at(h->w, 1, beat_cb, h);
 }
 
-/* ---- report ---------------------------------------------------------------------------------------------------------------- */
+/* ---- report
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 void host_report(struct sim_host *h)
 {
@@ -223,11 +247,13 @@ void host_report(struct sim_host *h)
 	send(h, REQUEST_REPORT, &e, &a);
 	h->reporting = true;
 	world_cancel(h->w, h->report_timeout);
-	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_answer_cb, h);
+	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_report_cb, h);
 	arena_done(&a);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 struct reply {
 	struct sim_host *h;
@@ -235,20 +261,26 @@ struct reply {
 	struct buf bytes;
 };
 
-static void on_desired(struct sim_host *h, struct arena *a, const Wavetrain__Agent__Desired *m)
+static void on_desired(struct sim_host *h, struct arena *a, const envelope *e)
 {
+	const Wavetrain__Agent__Desired *m = e->desired;
 	struct wire_desired d;
-	world_cancel(h->w, h->poll_timeout);
-	h->poll_timeout = NULL;
-	h->polling = false;
+	bool newest = e->request_id == h->poll_id; /* an overtaken poll is answered too, and says nothing */
+	if (newest) {
+		world_cancel(h->w, h->poll_timeout);
+		h->poll_timeout = NULL;
+		h->polling = false;
+	}
 	if (!wire_desired(a, m, &d)) {
 		world_violation(h->w, "%s: an answer that breaks the protocol", h->name.s);
 		return;
 	}
-	struct agent_event ev = {.kind = AGENT_DESIRED, .now_ms = host_mono(h), .desired = {d.assignments, d.nr}};
+	struct agent_event ev = {
+		.kind = AGENT_DESIRED, .now_ms = host_mono(h), .desired = {d.assignments, d.nr}};
 	if (d.nr > 0)
 		host_step(h, &ev);
-	sim_host_poke(h);
+	if (newest)
+		sim_host_poke(h);
 }
 
 static void answered(struct sim_host *h)
@@ -264,10 +296,11 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 	if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME) {
 		answered(h);
 		h->log_id = e->welcome->log_id;
+		h->attempts = 0;
 		sim_host_poke(h);
 		host_report(h);
 	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED) {
-		on_desired(h, a, e->desired);
+		on_desired(h, a, e);
 	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT_ACK) {
 		answered(h);
 		if (e->report_ack->acked_chunk > h->acked)
