@@ -35,8 +35,7 @@ static int fail(struct err *e, int code, const char *what)
 	return code;
 }
 
-/* certificates
- * --------------------------------------------------------------------------------------------------- */
+/* certificates ---------------------------------------- */
 
 static bool set_serial(X509 *cert)
 {
@@ -105,9 +104,7 @@ static X509 *blank_certificate(EVP_PKEY *public_key, const char *common_name, st
 	return NULL;
 }
 
-/* the CA
- * ---------------------------------------------------------------------------------------------------------
- */
+/* the CA ---------------------------------------- */
 
 static X509 *self_signed(EVP_PKEY *key, const char *cluster, struct wall_ms from, struct wall_ms to)
 {
@@ -245,9 +242,7 @@ int ca_load(struct ca **out, const char *cert_file, const char *key_file, struct
 	return rc;
 }
 
-/* PEM
- * ------------------------------------------------------------------------------------------------------------
- */
+/* PEM ---------------------------------------- */
 
 static void take_bio(BIO *bio, struct buf *out)
 {
@@ -289,8 +284,7 @@ int ca_cert_pem(const struct ca *ca, struct buf *out, struct err *e)
 	return put_cert(ca->cert, out, e);
 }
 
-/* issuing
- * -------------------------------------------------------------------------------------------------------- */
+/* issuing ---------------------------------------- */
 
 static bool word_ok(const char *s)
 {
@@ -406,9 +400,7 @@ void ca_pair_done(struct ca_pair *pair)
 	buf_done(&pair->key);
 }
 
-/* files
- * ----------------------------------------------------------------------------------------------------------
- */
+/* files ---------------------------------------- */
 
 static int sync_folder_of(const char *path, struct err *e)
 {

@@ -17,8 +17,7 @@ static const char *const roles[TLS_ROLE_NR] = {
 
 enum { PEM_MAX = 64 * 1024, PEER_CHAIN_MAX = 16 * 1024, CHAIN_DEPTH = 2 };
 
-/* identity
- * ------------------------------------------------------------------------------------------------------- */
+/* identity ---------------------------------------- */
 
 const char *tls_role_name(enum tls_role role)
 {
@@ -138,9 +137,7 @@ int tls_peer_identity(SSL *ssl, struct tls_identity *out, struct err *e)
 	return E_OK;
 }
 
-/* errors
- * ---------------------------------------------------------------------------------------------------------
- */
+/* errors ---------------------------------------- */
 
 static const char *const fault_names[TLS_FAULT_NR] = {
 #define X(fault, name) [fault] = name,
@@ -245,8 +242,7 @@ enum tls_fault tls_explain(SSL *ssl, int ssl_error, struct err *e)
 	return fault;
 }
 
-/* contexts
- * ------------------------------------------------------------------------------------------------------- */
+/* contexts ---------------------------------------- */
 
 /* Keys with a passphrase are refused rather than prompted for. */
 static int no_passphrase(char *buf, int size, int rwflag, void *arg)
@@ -427,8 +423,7 @@ int tls_ctx_load(SSL_CTX **out, enum tls_side side, const struct tls_files *file
 	return rc;
 }
 
-/* connections
- * ---------------------------------------------------------------------------------------------------- */
+/* connections ---------------------------------------- */
 
 static bool expect_server(SSL *ssl, const char *name)
 {
