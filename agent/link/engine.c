@@ -356,6 +356,7 @@ int engine_register(struct err *e)
 {
 	if (!bio_method)
 		make_bio_method();
+	nng_tls_engine_name(); /* sets the library up: doing that later would put its own engine back */
 	int rv = nng_tls_engine_register(&engine);
 	if (rv == 0 && strcmp(nng_tls_engine_name(), engine_name) == 0)
 		return E_OK;

@@ -170,6 +170,7 @@ static enum tls_fault explain_verify(SSL *ssl, long verdict, struct err *e)
 {
 	const char *who = SSL_is_server(ssl) ? "client" : "server";
 	const char *why = X509_verify_cert_error_string(verdict);
+	const char *host;
 
 	switch (verdict) {
 	case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -181,8 +182,9 @@ static enum tls_fault explain_verify(SSL *ssl, long verdict, struct err *e)
 		return TLS_FAULT_PURPOSE;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		err_set(e, E_DENIED, "the server's certificate is not for the name '%s': %s",
-			SSL_get0_peername(ssl) ? SSL_get0_peername(ssl) : "we dialed", why);
+		host = X509_VERIFY_PARAM_get0_host(SSL_get0_param(ssl), 0);
+		err_set(e, E_DENIED, "the server's certificate is not for '%s': %s",
+			host ? host : "the address we dialed", why);
 		return TLS_FAULT_SERVER_NAME;
 	default:
 		err_set(e, E_DENIED, "the %s's certificate is not from this cluster's CA: %s", who, why);
