@@ -157,6 +157,7 @@ struct nng_tls_engine_conn {
 	struct engine_note *note;
 	size_t held; /* bytes of the first write that are sent but not yet reported */
 	bool peer_spoke;
+	bool closed; /* nothing may wait any more: libnng would wait for it for ever (reference, D1) */
 };
 
 static int bio_read(BIO *bio, char *to, size_t cap, size_t *n)
@@ -222,7 +223,7 @@ static int result(struct nng_tls_engine_conn *c, int rc)
 	int error = SSL_get_error(c->ssl, rc);
 
 	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
-		return NNG_EAGAIN;
+		return c->closed ? NNG_ECONNSHUT : NNG_EAGAIN;
 	return fail(c, error);
 }
 
@@ -253,8 +254,9 @@ static void conn_fini(nng_tls_engine_conn *c)
 
 static void conn_close(nng_tls_engine_conn *c)
 {
-	if (SSL_is_init_finished(c->ssl))
+	if (!c->closed && SSL_is_init_finished(c->ssl))
 		SSL_shutdown(c->ssl);
+	c->closed = true;
 	ERR_clear_error();
 }
 

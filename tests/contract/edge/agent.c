@@ -15,18 +15,15 @@ struct link_config agent_config(const struct tls_files *files)
 				    .seed = 7};
 }
 
-static void chat(struct agent *a)
-{
-	if (a->chatty && link_is_up(a->link))
-		assert_int_equal(link_request(a->link, "echo", 4), E_OK);
-}
-
 static void on_up(void *arg, const char *coordinator)
 {
 	struct agent *a = arg;
 
 	a->ups++;
-	chat(a);
+	if (!a->polite)
+		return;
+	assert_int_equal(link_request(a->link, "echo", 4), E_OK);
+	assert_int_equal(link_poll(a->link, "park", 4), E_OK);
 }
 
 static void on_down(void *arg, const char *coordinator, const struct err *why, int64_t next_ms)
@@ -59,7 +56,6 @@ static void on_reply(void *arg, const uint8_t *bytes, size_t len)
 
 	a->replies++;
 	note(a, bytes, len);
-	chat(a);
 }
 
 static void on_wedged(void *arg)
@@ -79,10 +75,10 @@ void agent_open(struct agent *a, uv_loop_t *loop, const struct link_config *conf
 						 .on_reply = on_reply,
 						 .on_wedged = on_wedged};
 	struct link_config c = *config;
-	bool chatty = a->chatty;
+	bool polite = a->polite;
 	struct err e;
 
-	*a = (struct agent){.chatty = chatty};
+	*a = (struct agent){.polite = polite};
 	snprintf(a->address, sizeof(a->address), "127.0.0.1:%u", port);
 	c.coordinators = coordinators;
 	if (link_open(&a->link, loop, &c, &callbacks, &e))

@@ -312,7 +312,7 @@ static bool fleet_is_up(void *arg)
 	for (int i = 0; i < FLEET; i++)
 		if (!link_is_up(fleet[i].link) || fleet[i].replies == 0)
 			return false;
-	return true;
+	return server_parked(&server) == FLEET;
 }
 
 static bool fleet_is_down(void *arg)
@@ -330,7 +330,7 @@ static void every_link_survives_ten_restarts_of_the_coordinator(void **state)
 	struct link_config config = agent_config(&agent_files.files);
 
 	for (int i = 0; i < FLEET; i++) {
-		fleet[i].chatty = true;
+		fleet[i].polite = true;
 		config.seed = (uint64_t)i;
 		agent_open(&fleet[i], &loop, &config, server.port);
 	}
@@ -343,7 +343,7 @@ static void every_link_survives_ten_restarts_of_the_coordinator(void **state)
 		server_reopen(&server);
 	}
 	for (int i = 0; i < FLEET; i++) {
-		fleet[i].chatty = false;
+		fleet[i].polite = false;
 		assert_false(fleet[i].wedged);
 	}
 	agents_close(&loop, fleet, FLEET);
