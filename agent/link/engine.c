@@ -7,7 +7,12 @@
 #include <nng/supplemental/tls/engine.h>
 #include <openssl/err.h>
 
+#include "base/buf.h"
+
 static const char engine_name[] = "wavetrain-openssl";
+
+/* Of the SP wire (proto/sp.h), all the engine knows about what passes through it. */
+enum { HELLO_LEN = 8, FRAME_HEAD_LEN = 8 };
 
 /* notes ---------------------------------------- */
 
@@ -155,7 +160,10 @@ struct nng_tls_engine_conn {
 	void *tls; /* libnng's side: its byte stream */
 	SSL *ssl;
 	struct engine_note *note;
-	size_t held; /* bytes of the first write that are sent but not yet reported */
+	struct buf out; /* the hello or frame under way, sent when it is whole */
+	size_t sent;	/* bytes of `out` that are sent */
+	size_t taken;	/* bytes in `out` that libnng believes not yet taken */
+	bool greeted;	/* our hello is sent */
 	bool peer_spoke;
 	bool closed; /* nothing may wait any more: libnng would wait for it for ever (reference, D1) */
 };
@@ -249,6 +257,7 @@ static int conn_init(nng_tls_engine_conn *c, void *tls, nng_tls_engine_config *c
 static void conn_fini(nng_tls_engine_conn *c)
 {
 	SSL_free(c->ssl);
+	buf_done(&c->out);
 	engine_note_drop(c->note);
 }
 
@@ -298,22 +307,66 @@ static int wait_for_peer(nng_tls_engine_conn *c)
 	return 0;
 }
 
-static int conn_send(nng_tls_engine_conn *c, const uint8_t *p, size_t *n)
+/* How many bytes the unit under way has: the hello, then frames. 0: not known yet. */
+static size_t unit_len(const struct nng_tls_engine_conn *c)
 {
-	if (c->held == 0) {
+	if (!c->greeted)
+		return HELLO_LEN;
+	return c->out.len >= FRAME_HEAD_LEN ? FRAME_HEAD_LEN + (size_t)get_u64(c->out.data) : 0;
+}
+
+static int send_unit(struct nng_tls_engine_conn *c)
+{
+	while (c->sent < c->out.len) {
 		size_t written = 0;
 
 		ERR_clear_error();
-		int rc = SSL_write_ex(c->ssl, p, *n, &written);
+		int rc = SSL_write_ex(c->ssl, c->out.data + c->sent, c->out.len - c->sent, &written);
 		if (rc != 1)
 			return result(c, rc);
-		c->held = written;
+		c->sent += written;
 	}
-	int rv = c->peer_spoke ? 0 : wait_for_peer(c);
+	return 0;
+}
+
+static void unit_done(struct nng_tls_engine_conn *c)
+{
+	c->greeted = true;
+	c->sent = 0;
+	buf_done(&c->out);
+	buf_init(&c->out);
+}
+
+/*
+ * libnng writes length, id and body of a message one after the other, with a task switch between. If the
+ * connection dies at such a seam, libnng waits for itself for ever (reference, D1). So the first parts are
+ * only collected: a peer cannot see, and answer with a reset, half a message. It also makes one TLS record of
+ * three.
+ *
+ * After NNG_EAGAIN libnng calls again with the same bytes: `taken` remembers that they are here already.
+ */
+static int conn_send(nng_tls_engine_conn *c, const uint8_t *p, size_t *n)
+{
+	int rv = 0;
+
+	if (c->closed)
+		return NNG_ECONNSHUT;
+	if (c->taken == 0) {
+		buf_put(&c->out, p, *n);
+		c->taken = *n;
+	}
+	size_t whole = unit_len(c);
+	bool is_hello = !c->greeted;
+	if (whole > 0 && c->out.len >= whole)
+		rv = send_unit(c);
+	if (rv == 0 && is_hello && !c->peer_spoke)
+		rv = wait_for_peer(c);
 	if (rv)
 		return rv;
-	*n = c->held;
-	c->held = 0;
+	if (whole > 0 && c->out.len >= whole)
+		unit_done(c);
+	*n = c->taken;
+	c->taken = 0;
 	return 0;
 }
 
