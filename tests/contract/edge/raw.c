@@ -2,6 +2,7 @@
 #include "tests/contract/edge/raw.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ struct raw raw_connect(uint16_t port)
 	struct timeval patience = {.tv_sec = PATIENCE_S};
 	struct raw r = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 
+	setsockopt(r.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_true(r.fd >= 0);
 	setsockopt(r.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));

@@ -123,7 +123,7 @@ static void large_frames_pass_both_ways_after_trust(void **state)
 
 static bool one_large_frame(const struct edge_counters *c, uint64_t arg)
 {
-	return c->closed[EDGE_LARGE_FRAME] == arg;
+	return c->closed[EDGE_LARGE_FRAME] >= arg;
 }
 
 static void a_large_frame_before_trust_closes_the_session(void **state)
