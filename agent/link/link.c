@@ -11,19 +11,34 @@
 enum { COORDINATORS_MAX = 16, ADDRESS_CAP = 272 };
 
 /*
- *   WAITING --back-off over--> DIALING --session--> UP
+ * A peer that refuses us does so right after the hellos (TLS 1.3 tells a client late). A message being sent
+ * at that moment can wedge libnng (reference, D1), so nothing is sent before the session lasted this long.
+ */
+enum { SETTLE_MS = 20 };
+
+/*
+ *   WAITING --back-off over--> DIALING --session--> SETTLING --still there--> UP
  *      ^ \                        |                  | pipe gone, call failed, too slow, asked to leave
  *      |  \--- files unreadable   v                  v
  *      +-------- closed --------CLOSING <------------+
  *
  * link_close leads from anywhere to STOPPED, through CLOSING where there is a socket.
  */
-enum link_state { LINK_WAITING = 1, LINK_DIALING, LINK_UP, LINK_CLOSING, LINK_STOPPED, LINK_STATE_NR };
+enum link_state {
+	LINK_WAITING = 1,
+	LINK_DIALING,
+	LINK_SETTLING,
+	LINK_UP,
+	LINK_CLOSING,
+	LINK_STOPPED,
+	LINK_STATE_NR
+};
 
 static const struct sm_state states[LINK_STATE_NR] = {
 	[LINK_WAITING] = {"waiting", SM_INITIAL, SM_TO(LINK_DIALING) | SM_TO(LINK_STOPPED), "the back-off"},
-	[LINK_DIALING] = {"dialing", 0, SM_TO(LINK_UP) | SM_TO(LINK_CLOSING) | SM_TO(LINK_WAITING),
+	[LINK_DIALING] = {"dialing", 0, SM_TO(LINK_SETTLING) | SM_TO(LINK_CLOSING) | SM_TO(LINK_WAITING),
 			  "a session"},
+	[LINK_SETTLING] = {"settling", 0, SM_TO(LINK_UP) | SM_TO(LINK_CLOSING), "a peer that leaves at once"},
 	[LINK_UP] = {"up", 0, SM_TO(LINK_CLOSING), "calls and replies"},
 	[LINK_CLOSING] = {"closing", 0, SM_TO(LINK_WAITING) | SM_TO(LINK_STOPPED), "libnng to let go"},
 	[LINK_STOPPED] = {"stopped", SM_TERMINAL, 0, NULL},
@@ -215,8 +230,13 @@ static void on_dialed(struct link *l, int rv)
 		end_with(l, E_UNAVAILABLE, nng_strerror(rv));
 		return;
 	}
+	move(l, LINK_SETTLING);
+	set_timer(l, SETTLE_MS);
+}
+
+static void on_settled(struct link *l)
+{
 	move(l, LINK_UP);
-	uv_timer_stop(&l->timer);
 	l->up_since = uv_now(l->loop);
 	if (l->callbacks.on_up)
 		l->callbacks.on_up(l->callbacks.arg, coordinator(l));
@@ -237,6 +257,8 @@ static void on_timer(uv_timer_t *timer)
 		dial(l);
 	else if (l->state == LINK_DIALING)
 		end_with(l, E_TIMEOUT, "no session in time");
+	else if (l->state == LINK_SETTLING)
+		on_settled(l);
 	else if (l->state == LINK_CLOSING)
 		on_wedged(l);
 }
@@ -276,7 +298,7 @@ static void on_one(struct link *l, struct news *n)
 		on_dialed(l, n->rv);
 		break;
 	case NEWS_PIPE_GONE:
-		if (l->state == LINK_UP)
+		if (l->state == LINK_UP || l->state == LINK_SETTLING)
 			end_with(l, E_CLOSED, "the connection ended");
 		break;
 	case NEWS_REPLY:

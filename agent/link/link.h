@@ -46,7 +46,9 @@ struct link_config {
 
 struct link_callbacks {
 	void *arg;
-	/* A session is there: say hello (link_request). */
+	/* A session is there: say hello (link_request), and poll once that is answered. Sending while the
+	 * peer may be hanging up is what wedges libnng, so send in turn rather than at once where it is the
+	 * same to you. */
 	void (*on_up)(void *arg, const char *coordinator);
 	/* An attempt or session ended, and why; the next dial comes in `next_ms`, by itself. */
 	void (*on_down)(void *arg, const char *coordinator, const struct err *why, int64_t next_ms);

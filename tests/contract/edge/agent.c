@@ -20,10 +20,8 @@ static void on_up(void *arg, const char *coordinator)
 	struct agent *a = arg;
 
 	a->ups++;
-	if (!a->polite)
-		return;
-	assert_int_equal(link_request(a->link, "echo", 4), E_OK);
-	assert_int_equal(link_poll(a->link, "park", 4), E_OK);
+	if (a->polite)
+		assert_int_equal(link_request(a->link, "echo", 4), E_OK);
 }
 
 static void on_down(void *arg, const char *coordinator, const struct err *why, int64_t next_ms)
@@ -56,6 +54,8 @@ static void on_reply(void *arg, const uint8_t *bytes, size_t len)
 
 	a->replies++;
 	note(a, bytes, len);
+	if (a->polite)
+		assert_int_equal(link_poll(a->link, "park", 4), E_OK);
 }
 
 static void on_wedged(void *arg)

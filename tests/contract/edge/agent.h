@@ -13,7 +13,7 @@ struct agent {
 	int down_code;
 	int64_t next_ms;
 	bool wedged, closed;
-	bool polite; /* sends one "echo" request and one "park" poll at every on_up */
+	bool polite; /* sends an "echo" request at every on_up, and a "park" poll once it is answered */
 	char address[64];
 };
 
