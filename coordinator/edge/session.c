@@ -50,12 +50,23 @@ static void on_closed(uv_handle_t *handle)
 	free(s);
 }
 
+/* Best effort. A peer on libnng may overlook a connection that just ends, but not TLS's close notice
+ * (reference, D4). */
+static void say_goodbye(struct edge_session *s)
+{
+	stream_goodbye(&s->stream);
+	if (!stream_flush(&s->stream))
+		s->stream.in_len = 0; /* broken already: nothing more to do, it is being closed */
+}
+
 void session_end(struct edge_session *s, enum edge_reason reason)
 {
 	if (s->state == SESSION_CLOSING)
 		return;
-	if (s->state != SESSION_LINGERING)
+	if (s->state != SESSION_LINGERING) {
 		s->reason = reason;
+		say_goodbye(s);
+	}
 	move(s, SESSION_CLOSING);
 	edge_move(s, LIST_ENDING);
 	uv_close((uv_handle_t *)&s->stream.tcp, on_closed);

@@ -4,7 +4,8 @@
 
 #include <openssl/err.h>
 
-/* OpenSSL reads and writes the stream through this BIO: no copy is kept between slices. ---------------------------------------- */
+/* OpenSSL reads and writes the stream through this BIO: no copy is kept between slices.
+ * ---------------------------------------- */
 
 static int bio_read(BIO *bio, char *to, size_t cap, size_t *n)
 {

@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,7 +15,7 @@
 
 #include "proto/sp.h"
 
-enum { FLEET = 5, PER_CELL = 20, STAGES = RAW_STAGE_NR + 1, MID_REPLY = RAW_STAGE_NR };
+enum { FLEET = 5, PER_CELL = 10, STAGES = RAW_STAGE_NR + 1, MID_REPLY = RAW_STAGE_NR };
 enum { VISITS = STAGES * RAW_LEAVE_NR * PER_CELL };
 
 static struct pki pki;
@@ -99,7 +98,7 @@ static void rude_main(void *arg)
 
 	for (int i = 0; i < s->visits; i++) {
 		struct raw r = {.fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC)};
-		int stage = getenv("ST") ? atoi(getenv("ST")) : i / RAW_LEAVE_NR % STAGES;
+		int stage = i / RAW_LEAVE_NR % STAGES;
 
 		setsockopt(r.fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 2},
 			   sizeof(struct timeval));
@@ -152,7 +151,7 @@ static void open_fleet(uint16_t port)
 	config.backoff_base_ms = 1;
 	config.backoff_cap_ms = 4;
 	config.dial_timeout_ms = 500;
-	config.reply_timeout_ms = 300;
+	config.reply_timeout_ms = 100; /* libnng overlooks some ends; this is how they are noticed */
 	config.poll_timeout_ms = 300;
 	for (int i = 0; i < FLEET; i++) {
 		fleet[i].polite = true;
