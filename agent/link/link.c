@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "agent/link/attempt.h"
+#include "agent/link/machine.h"
 #include "base/rng.h"
-#include "base/sm.h"
 
 enum { COORDINATORS_MAX = 16, ADDRESS_CAP = 272 };
 
@@ -15,24 +15,6 @@ enum { COORDINATORS_MAX = 16, ADDRESS_CAP = 272 };
  * at that moment can wedge libnng (reference, D1), so nothing is sent before the session lasted this long.
  */
 enum { SETTLE_MS = 20 };
-
-/*
- *   WAITING --back-off over--> DIALING --session--> SETTLING --still there--> UP
- *      ^ \                        |                  | pipe gone, call failed, too slow, asked to leave
- *      |  \--- files unreadable   v                  v
- *      +-------- closed --------CLOSING <------------+
- *
- * link_close leads from anywhere to STOPPED, through CLOSING where there is a socket.
- */
-enum link_state {
-	LINK_WAITING = 1,
-	LINK_DIALING,
-	LINK_SETTLING,
-	LINK_UP,
-	LINK_CLOSING,
-	LINK_STOPPED,
-	LINK_STATE_NR
-};
 
 static const struct sm_state states[LINK_STATE_NR] = {
 	[LINK_WAITING] = {"waiting", SM_INITIAL, SM_TO(LINK_DIALING) | SM_TO(LINK_STOPPED), "the back-off"},
@@ -43,7 +25,7 @@ static const struct sm_state states[LINK_STATE_NR] = {
 	[LINK_CLOSING] = {"closing", 0, SM_TO(LINK_WAITING) | SM_TO(LINK_STOPPED), "libnng to let go"},
 	[LINK_STOPPED] = {"stopped", SM_TERMINAL, 0, NULL},
 };
-static const struct sm link_sm = {"link", states, LINK_STATE_NR};
+const struct sm link_sm = {"link", states, LINK_STATE_NR};
 
 struct link {
 	uv_loop_t *loop;
