@@ -280,7 +280,7 @@ static void on_one(struct link *l, struct news *n)
 		on_dialed(l, n->rv);
 		break;
 	case NEWS_PIPE_GONE:
-		if (l->state == LINK_UP || l->state == LINK_SETTLING)
+		if (n->about == l->attempt && (l->state == LINK_UP || l->state == LINK_SETTLING))
 			end_with(l, E_CLOSED, "the connection ended");
 		break;
 	case NEWS_REPLY:
