@@ -1,5 +1,6 @@
 #include "coordinator/edge/edge.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,6 +242,8 @@ int edge_open(struct edge **out, uv_loop_t *loop, const struct edge_config *conf
 		rc = make_context(&ctx, config, &a, e);
 	if (rc)
 		return rc;
+	signal(SIGPIPE,
+	       SIG_IGN); /* libuv writes without MSG_NOSIGNAL: a peer that left must not end the process */
 	struct edge *edge = edge_new(loop, config, callbacks);
 	edge->ctx = ctx;
 	rc = start(edge, &a);

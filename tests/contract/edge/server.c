@@ -268,11 +268,24 @@ int server_reload(struct server *s, const struct tls_files *files)
 static void do_refusal(struct server *s, void *arg)
 {
 	memcpy(arg, s->last_refusal, sizeof(s->last_refusal));
+	s->last_refusal[0] = 0;
 }
 
-void server_last_refusal(struct server *s, char out[256])
+void server_take_refusal(struct server *s, char out[256])
 {
-	server_do(s, do_refusal, out);
+	for (int i = 0; i < 2000; i++) {
+		server_do(s, do_refusal, out);
+		if (out[0])
+			return;
+		uv_sleep(5);
+	}
+}
+
+void server_forget_refusal(struct server *s)
+{
+	char ignored[256];
+
+	server_do(s, do_refusal, ignored);
 }
 
 bool server_wait(struct server *s, bool (*cond)(const struct edge_counters *c, uint64_t arg), uint64_t arg)

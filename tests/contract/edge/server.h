@@ -47,7 +47,8 @@ unsigned server_parked(struct server *s);
 unsigned server_publish(struct server *s, const char *topic, const char *text);
 unsigned server_drop(struct server *s, const char *name);
 int server_reload(struct server *s, const struct tls_files *files);
-void server_last_refusal(struct server *s, char out[256]);
+void server_take_refusal(struct server *s, char out[256]); /* waits for one, and forgets it */
+void server_forget_refusal(struct server *s);
 /* Wait up to 10 s for a condition on the counters (never a matter of exact time). */
 bool server_wait(struct server *s, bool (*cond)(const struct edge_counters *c, uint64_t arg), uint64_t arg);
 /* Open sockets of this process, for leaks. */

@@ -236,7 +236,7 @@ static void each_kind_of_wrong_tls_has_its_counter(void **state)
 
 	start((struct edge_config){0});
 	assert_int_equal(refused_with(TLS_client_method(), TLS1_2_VERSION, true), TLS_FAULT_VERSION);
-	server_last_refusal(&server, why);
+	server_take_refusal(&server, why);
 	assert_non_null(strstr(why, "TLS 1.3"));
 	assert_int_equal(refused_with(TLS_client_method(), TLS1_3_VERSION, false), TLS_FAULT_NO_CERTIFICATE);
 	struct raw r = raw_connect(server.port);

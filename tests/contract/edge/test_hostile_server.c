@@ -176,8 +176,8 @@ static void every_link_comes_back_after_every_rudeness(void **state)
 	open_fleet(rude.port);
 	if (!agents_run(&loop, rude_is_done, &rude))
 		for (int i = 0; i < FLEET; i++)
-			print_message("# link %d: ups %u downs %u wedged %d: %s\n", i, fleet[i].ups,
-				      fleet[i].downs, fleet[i].wedged, fleet[i].down_text);
+			fprintf(stderr, "# link %d: ups %u downs %u wedged %d: %s\n", i, fleet[i].ups,
+				fleet[i].downs, fleet[i].wedged, fleet[i].down_text);
 	rude_end(&rude);
 	for (int i = 0; i < STAGES; i++)
 		assert_true(rude.reached[i] > 0);

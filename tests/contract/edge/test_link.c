@@ -183,7 +183,7 @@ static void a_revoked_host_is_dropped_and_stays_out(void **state)
 	a.downs = 0;
 	assert_true(agents_run(&loop, has_gone_down, &a));
 	assert_false(link_is_up(a.link));
-	server_last_refusal(&server, why);
+	server_take_refusal(&server, why);
 	assert_non_null(strstr(why, "host web-1 generation 1 is not allowed"));
 	agents_close(&loop, &a, 1);
 	server_drop(&server, "nobody");
@@ -210,11 +210,12 @@ static void try_in_vain(const struct tls_files *files, const char *server_name, 
 	struct agent a = {0};
 
 	config.server_name = server_name;
+	server_forget_refusal(&server);
 	agent_open(&a, &loop, &config, server.port);
 	assert_true(agents_run(&loop, has_gone_down, &a));
 	assert_int_equal(a.ups, 0);
 	snprintf(ours, 256, "%s", a.down_text);
-	server_last_refusal(&server, theirs);
+	server_take_refusal(&server, theirs);
 	agents_close(&loop, &a, 1);
 }
 
