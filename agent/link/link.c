@@ -41,7 +41,9 @@ struct link {
 	struct rng rng;
 	unsigned failures; /* in a row, without a healthy session between */
 	uint64_t up_since;
-	int64_t next_ms; /* until the next dial, once closed */
+	uint64_t last_call; /* when the last message was given to libnng */
+	bool close_waits;   /* CLOSING, but the socket is left a moment more */
+	int64_t next_ms;    /* until the next dial, once closed */
 	bool stopping;
 	unsigned handles;
 	void (*closed)(void *arg);
@@ -122,6 +124,21 @@ static void tell_down(struct link *l, const struct err *why)
 		l->callbacks.on_down(l->callbacks.arg, coordinator(l), why, l->next_ms);
 }
 
+/* Closing while libnng sends can wedge it (reference, D1), so a message just given to it is left a moment to
+ * leave. */
+static void start_closing(struct link *l)
+{
+	uint64_t quiet = uv_now(l->loop) - l->last_call;
+
+	l->close_waits = l->last_call > 0 && quiet < SETTLE_MS;
+	if (l->close_waits) {
+		set_timer(l, (int64_t)(SETTLE_MS - quiet));
+		return;
+	}
+	attempt_close(l->attempt);
+	set_timer(l, l->config.close_timeout_ms);
+}
+
 /* The session or attempt is over: close it on the side, tell why, go to the next coordinator after a while.
  */
 static void end(struct link *l, int64_t at_least_ms, const struct err *why)
@@ -133,8 +150,7 @@ static void end(struct link *l, int64_t at_least_ms, const struct err *why)
 	if (at_least_ms == 0 && engine_note_get(l->attempt->note, &best))
 		err_wrap(&best, "%s", coordinator(l));
 	move(l, LINK_CLOSING);
-	attempt_close(l->attempt);
-	set_timer(l, l->config.close_timeout_ms);
+	start_closing(l);
 	tell_down(l, &best);
 }
 
@@ -241,6 +257,8 @@ static void on_timer(uv_timer_t *timer)
 		end_with(l, E_TIMEOUT, "no session in time");
 	else if (l->state == LINK_SETTLING)
 		on_settled(l);
+	else if (l->state == LINK_CLOSING && l->close_waits)
+		start_closing(l);
 	else if (l->state == LINK_CLOSING)
 		on_wedged(l);
 }
@@ -400,14 +418,24 @@ bool link_is_up(const struct link *l)
 	return l->state == LINK_UP;
 }
 
+static int call(struct link *l, enum call_kind kind, const void *bytes, size_t len)
+{
+	if (l->state != LINK_UP)
+		return E_UNAVAILABLE;
+	int rc = attempt_call(l->attempt, kind, bytes, len);
+	if (rc == E_OK)
+		l->last_call = uv_now(l->loop);
+	return rc;
+}
+
 int link_poll(struct link *l, const void *bytes, size_t len)
 {
-	return l->state == LINK_UP ? attempt_call(l->attempt, CALL_POLL, bytes, len) : E_UNAVAILABLE;
+	return call(l, CALL_POLL, bytes, len);
 }
 
 int link_request(struct link *l, const void *bytes, size_t len)
 {
-	return l->state == LINK_UP ? attempt_call(l->attempt, CALL_REQUEST, bytes, len) : E_UNAVAILABLE;
+	return call(l, CALL_REQUEST, bytes, len);
 }
 
 void link_leave(struct link *l, int64_t retry_after_ms)
