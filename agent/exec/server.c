@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/steps/lb_haproxy.h"
 #include "sys/log.h"
 #include "sys/unixsock.h"
 
@@ -86,6 +87,18 @@ static int act(struct app *a, struct exec_call *c, struct err *e)
 	return err_set(e, E_UNSUPPORTED, "operation %u is not built into this wavetrain-exec", c->r.op);
 }
 
+static void on_balanced(void *ctx, int code, const struct err *e)
+{
+	call_answer(ctx, code, e);
+}
+
+static void balance(struct exec *x, struct exec_call *c)
+{
+	const struct exec_balancer *b = &c->r.balancer;
+	struct lb_target t = {b->socket, b->backend, b->server, b->state_file, b->keep_up, c->r.timeout_ms};
+	(c->r.op == EXEC_DRAIN ? lb_haproxy.drain : lb_haproxy.undrain)(x->loop, &t, on_balanced, c);
+}
+
 static void perform(struct exec *x, struct exec_call *c)
 {
 	struct err e;
@@ -97,6 +110,8 @@ static void perform(struct exec *x, struct exec_call *c)
 		app_stop(a, c);
 	} else if (rc == E_OK && c->r.op == EXEC_HOOK) {
 		hook_run(x, c);
+	} else if (rc == E_OK && (c->r.op == EXEC_DRAIN || c->r.op == EXEC_UNDRAIN)) {
+		balance(x, c);
 	} else {
 		rc = rc == E_OK ? act(a, c, &e) : rc;
 		call_answer(c, rc, &e);
