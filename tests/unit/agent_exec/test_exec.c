@@ -20,7 +20,7 @@
 #include "sys/unixsock.h"
 
 static const char *exec_path, *app_path;
-static char root[200], sock[256], user[64];
+static char root[80], sock[100], user[64];
 static pid_t exec_pid;
 static uv_loop_t loop;
 static struct exec_client *client;
@@ -233,8 +233,15 @@ static void hook_record(const char *flag)
 static void a_hanging_hook_and_all_it_forked_are_ended(void **s)
 {
 	hook_record("--fork");
-	r.timeout_ms = 300;
-	assert_int_equal(call(), E_TIMEOUT);
+	r.timeout_ms = 1000;
+	struct err e;
+	answered = false;
+	assert_int_equal(exec_client_call(client, &r, on_reply, NULL, &e), E_OK);
+	while (count_apps() < 7) /* itself, three children, three of theirs */
+		poll(NULL, 0, 5);
+	while (!answered)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(reply.code, E_TIMEOUT);
 	assert_true(reply.killed);
 	assert_int_equal(count_apps(), 0);
 }
@@ -288,6 +295,42 @@ static void evil_records_are_answered_with_an_error_and_a_closed_door(void **s)
 	memset(r.app, '/', sizeof r.app);
 	assert_int_not_equal(call(), E_OK);
 	assert_int_equal(status()->run, EXEC_RUN_NONE);
+}
+
+static void send_raw(const void *bytes, size_t len, int want)
+{
+	int fd;
+	assert_int_equal(unixsock_connect(sock, &fd, NULL), E_OK);
+	assert_int_equal(send(fd, bytes, len, MSG_NOSIGNAL), (ssize_t)len);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(recv(fd, &reply, sizeof reply, 0), (ssize_t)sizeof reply);
+	assert_int_equal(reply.code, want);
+	assert_int_equal(recv(fd, &reply, sizeof reply, MSG_WAITALL) > 0, 0);
+	close(fd);
+}
+
+static void foreign_bytes_do_not_disturb_exec(void **s)
+{
+	static uint8_t big[sizeof(struct exec_record) + 100];
+	ask(EXEC_SWAP);
+	send_raw("GET / HTTP/1.1", 14, E_PROTOCOL);
+	send_raw(&r, sizeof r - 1, E_PROTOCOL);
+	send_raw(big, sizeof big, E_PROTOCOL);
+	r.op = 99;
+	send_raw(&r, sizeof r, E_INVALID);
+	assert_int_equal(status()->run, EXEC_RUN_NONE);
+}
+
+static void a_dead_balancer_is_told_to_the_agent(void **s)
+{
+	ask(EXEC_DRAIN);
+	snprintf(r.balancer.socket, sizeof r.balancer.socket, "%s/no-haproxy", root);
+	strcpy(r.balancer.backend, "be");
+	strcpy(r.balancer.server, "s1");
+	assert_int_equal(call(), E_UNAVAILABLE);
+	strcpy(r.balancer.server, "s1;show info");
+	assert_int_equal(call(), E_INVALID);
 }
 
 static struct {
@@ -361,8 +404,10 @@ static void ten_swaps_under_load_refuse_nobody(void **s)
 int main(int argc, char **argv)
 {
 	PRE(argc == 3);
-	exec_path = argv[1];
-	app_path = argv[2];
+	/* Programs are started from other directories than this one. */
+	exec_path = realpath(argv[1], NULL);
+	app_path = realpath(argv[2], NULL);
+	PRE(exec_path && app_path);
 	const struct CMUnitTest tests[] = {
 		CASE(a_program_starts_is_seen_and_stops),
 		CASE(a_missing_slot_or_program_is_an_error),
@@ -374,6 +419,8 @@ int main(int argc, char **argv)
 		CASE(a_lower_fence_is_refused_also_by_the_next_exec),
 		CASE(current_follows_the_swap),
 		CASE(evil_records_are_answered_with_an_error_and_a_closed_door),
+		CASE(foreign_bytes_do_not_disturb_exec),
+		CASE(a_dead_balancer_is_told_to_the_agent),
 		CASE(ten_swaps_under_load_refuse_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
