@@ -118,6 +118,18 @@ static void perform(struct exec *x, struct exec_call *c)
 	}
 }
 
+/* Messages keep their borders, so a record of ours that is merely not valid leaves the connection usable. */
+static void refuse(struct conn *conn, const struct exec_record *r, const struct err *e)
+{
+	struct exec_reply no = {.magic = EXEC_REPLY_MAGIC, .version = EXEC_VERSION, .size = sizeof no};
+	no.code = e->code;
+	memcpy(no.text, e->text, sizeof e->text);
+	no.request = e->code == E_INVALID ? r->request : 0;
+	log_warn("agent", "%s", e->text);
+	if (send(conn->fd, &no, sizeof no, MSG_NOSIGNAL) < 0 || e->code != E_INVALID)
+		conn_close(conn);
+}
+
 static void on_record(uv_poll_t *w, int status, int events)
 {
 	struct conn *conn = w->data;
@@ -127,17 +139,12 @@ static void on_record(uv_poll_t *w, int status, int events)
 	} in;
 	struct err e;
 	ssize_t n = recv(conn->fd, &in, sizeof in, MSG_DONTWAIT);
-	if (n <= 0 || record_check(&in.r, (size_t)n, &e) != E_OK) {
-		struct exec_reply no = {
-			.magic = EXEC_REPLY_MAGIC, .version = EXEC_VERSION, .size = sizeof no};
-		if (n > 0) {
-			no.code = e.code;
-			memcpy(no.text, e.text, sizeof e.text);
-			no.request = (size_t)n == sizeof in.r ? in.r.request : 0;
-			send(conn->fd, &no, sizeof no, MSG_NOSIGNAL);
-			log_warn("agent", "%s", e.text);
-		}
+	if (n <= 0) {
 		conn_close(conn);
+		return;
+	}
+	if (record_check(&in, (size_t)n, &e) != E_OK) {
+		refuse(conn, &in.r, &e);
 		return;
 	}
 	struct exec_call *c = calloc(1, sizeof *c);
