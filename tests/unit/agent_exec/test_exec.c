@@ -362,6 +362,17 @@ static void a_dead_balancer_is_told_to_the_agent(void **s)
 	assert_int_equal(call(), E_INVALID);
 }
 
+static void a_user_that_is_not_allowed_runs_nothing(void **s)
+{
+	start_record(NULL, NULL);
+	strcpy(r.user, "nobody");
+	assert_int_equal(call(), E_DENIED);
+	hook_record("--exit");
+	strcpy(r.user, "nobody");
+	assert_int_equal(call(), E_DENIED);
+	assert_int_equal(status()->run, EXEC_RUN_NONE);
+}
+
 static struct {
 	atomic_int stop, failed, done;
 	int port;
@@ -451,6 +462,7 @@ int main(int argc, char **argv)
 		CASE(an_invalid_record_is_refused_and_the_next_is_served),
 		CASE(foreign_bytes_do_not_disturb_exec),
 		CASE(a_dead_balancer_is_told_to_the_agent),
+		CASE(a_user_that_is_not_allowed_runs_nothing),
 		CASE(ten_swaps_under_load_refuse_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
