@@ -125,6 +125,9 @@ struct admin_config {
 	gid_t gid;	  /* given to the socket; its members are operators. (gid_t)-1: keep the process's */
 	const struct admin_backend_ops *ops;
 	void *backend;
+	/* Who may do what. NULL: root and the owner of this process are ADMIN, members of the group OPERATOR,
+	 * others VIEWER. */
+	enum role (*role)(void *backend, uid_t uid, gid_t gid);
 };
 
 struct admin;
