@@ -115,6 +115,7 @@ Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment
 {
 	Admin__Rollout *r = admin_rollout_row(c, d);
 	struct deployment fresh;
+	struct bad_mark mark;
 	struct wave *waves = NULL;
 	struct task *tasks = NULL;
 	size_t nr = 0;
@@ -131,6 +132,7 @@ Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment
 		count_task(r, &fresh, &tasks[i]);
 	}
 	fill_waiting(c, d, r);
+	r->target_bad = view_bad(ADMIN_STATE(c), &c->arena, &d->app, &d->target.id, &mark) == E_OK;
 	r->now_ms = ADMIN_OPS(c)->now(ADMIN_B(c)).v;
 	r->cursor = admin_ring_newest(&c->admin->ring);
 	return r;
