@@ -1,7 +1,7 @@
 /*
- * arena.h: memory that belongs to one message or one step and dies with it. Not thread safe; nothing is freed singly.
- * Allocation never fails to the caller: running out of memory ends the process (fail-stop), so pure code has no
- * out-of-memory paths. Everything returned is zeroed and aligned for any type.
+ * arena.h: memory that belongs to one message or one step and dies with it. Not thread safe; nothing is freed
+ * singly. Allocation never fails to the caller: running out of memory ends the process (fail-stop), so pure
+ * code has no out-of-memory paths. Everything returned is zeroed and aligned for any type.
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H

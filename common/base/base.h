@@ -8,11 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARRAY_LEN(a)  (sizeof(a) / sizeof((a)[0]))
-#define must_check    __attribute__((warn_unused_result))
+#define ARRAY_LEN(a)	       (sizeof(a) / sizeof((a)[0]))
+#define must_check	       __attribute__((warn_unused_result))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /*
  * PRE(cond): what we promise to each other. It stays on in release builds: a process whose own invariant

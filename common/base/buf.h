@@ -14,9 +14,10 @@ struct buf {
 void buf_init(struct buf *b);
 void buf_done(struct buf *b);
 void buf_reset(struct buf *b); /* length 0, memory kept */
-uint8_t *buf_reserve(struct buf *b, size_t more); /* room for `more` bytes at the end; returns where they go */
+uint8_t *buf_reserve(struct buf *b,
+		     size_t more); /* room for `more` bytes at the end; returns where they go */
 void buf_put(struct buf *b, const void *p, size_t n);
-void buf_puts(struct buf *b, const char *s);	  /* without the terminator */
+void buf_puts(struct buf *b, const char *s); /* without the terminator */
 void buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 void buf_drop(struct buf *b, size_t n); /* remove the first n bytes */
 const char *buf_cstr(struct buf *b);	/* terminated view, valid until the next change */

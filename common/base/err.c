@@ -72,6 +72,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	int n = vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
 	if (n >= 0 && (size_t)n < sizeof e->text)
-		snprintf(e->text + n, sizeof e->text - (size_t)n, ": %.*s", (int)(sizeof e->text - (size_t)n - 3), inner);
+		snprintf(e->text + n, sizeof e->text - (size_t)n, ": %.*s",
+			 (int)(sizeof e->text - (size_t)n - 3), inner);
 	return e->code;
 }

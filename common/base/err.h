@@ -1,8 +1,8 @@
 /*
  * err.h: error codes, their classes, and the fixed-size error that I/O functions fill.
  *
- * Pure functions return an `enum err_code` (0 is success). Functions that do I/O take `struct err *e` last, return the
- * same code, and fill `e` only on failure. No allocation, no thread-local state; any thread.
+ * Pure functions return an `enum err_code` (0 is success). Functions that do I/O take `struct err *e` last,
+ * return the same code, and fill `e` only on failure. No allocation, no thread-local state; any thread.
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
@@ -32,7 +32,7 @@ const char *err_text(int code); /* the plain sentence of errors.def */
 enum err_class err_class(int code);
 
 /* Set a fresh error and return `code`. `e` may be NULL. The text says what, where and why. */
-#define err_set(e, code, ...)	  err_set_at((e), (code), 0, __FILE__, __LINE__, __VA_ARGS__)
+#define err_set(e, code, ...) err_set_at((e), (code), 0, __FILE__, __LINE__, __VA_ARGS__)
 /* The same with an errno, whose meaning is appended: ": No such file or directory". */
 #define err_sys(e, code, errnum, ...) err_set_at((e), (code), (errnum), __FILE__, __LINE__, __VA_ARGS__)
 int err_set_at(struct err *e, int code, int errnum, const char *file, int line, const char *fmt, ...)

@@ -6,7 +6,8 @@
 
 #include "base/base.h"
 
-/* Names of apps, hosts, regions, environments, zones: [a-z0-9][a-z0-9._-]{0,63}. Versions also take A-Z and '+'. */
+/* Names of apps, hosts, regions, environments, zones: [a-z0-9][a-z0-9._-]{0,63}. Versions also take A-Z and
+ * '+'. */
 enum { NAME_MAX_LEN = 64, NAME_CAP = NAME_MAX_LEN + 1 };
 struct name {
 	char s[NAME_CAP];
@@ -32,7 +33,8 @@ bool digest_none(const struct digest *d);
 const char *digest_hex(const struct digest *d, char out[DIGEST_HEX_CAP]);
 must_check bool digest_parse(struct digest *out, const char *hex); /* exactly 64 lower-case hex digits */
 
-/* A deployment: random 64 bits given by the proposer, shown as "r-" and 16 hex digits, unique prefixes accepted. */
+/* A deployment: random 64 bits given by the proposer, shown as "r-" and 16 hex digits, unique prefixes
+ * accepted. */
 struct deployment_id {
 	uint64_t v;
 };
@@ -41,8 +43,8 @@ const char *deployment_id_text(struct deployment_id id, char out[DEPLOYMENT_ID_C
 must_check bool deployment_id_parse(struct deployment_id *out, const char *s);
 
 /*
- * The fence of an assignment (architecture A4): the raft term and the log index that committed it, and the generation of
- * the host record. An agent stores the highest it obeyed, fsynced, and refuses anything lower.
+ * The fence of an assignment (architecture A4): the raft term and the log index that committed it, and the
+ * generation of the host record. An agent stores the highest it obeyed, fsynced, and refuses anything lower.
  */
 struct fence {
 	uint64_t generation; /* of the host record: a rebuilt host is a new one */

@@ -1,6 +1,7 @@
 /*
- * sm.h: state machines as tables of allowed edges. One function per machine moves it (through sm_edge_allowed), so every
- * move is checked, recorded and documented from the same table (docs/machines.md is made from them).
+ * sm.h: state machines as tables of allowed edges. One function per machine moves it (through
+ * sm_edge_allowed), so every move is checked, recorded and documented from the same table (docs/machines.md
+ * is made from them).
  */
 #ifndef BASE_SM_H
 #define BASE_SM_H
@@ -28,7 +29,8 @@ struct sm {
 bool sm_edge_allowed(const struct sm *m, int from, int to);
 bool sm_terminal(const struct sm *m, int state);
 const char *sm_name(const struct sm *m, int state); /* "?" for a number that is no state */
-/* Every state reachable from an initial one, every non-terminal one with an exit, no terminal one with any. */
+/* Every state reachable from an initial one, every non-terminal one with an exit, no terminal one with any.
+ */
 bool sm_well_formed(const struct sm *m);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * command.h: every fact that can enter the log. The proposer puts time, ids and the results of policy into the command;
- * applying it reads nothing else. Paired codec: command_encode / command_decode (protobuf, proto/command.proto).
+ * command.h: every fact that can enter the log. The proposer puts time, ids and the results of policy into
+ * the command; applying it reads nothing else. Paired codec: command_encode / command_decode (protobuf,
+ * proto/command.proto).
  */
 #ifndef STATE_COMMAND_H
 #define STATE_COMMAND_H
@@ -26,25 +27,35 @@ enum command_kind {
 };
 
 /* What an operator may say to a deployment. verb.h has the table verb x state. */
-enum verb { VERB_PAUSE = 1, VERB_RESUME, VERB_ABORT, VERB_RETRY, VERB_PROMOTE, VERB_PROMOTE_FULL, VERB_ROLLBACK, VERB_NR };
+enum verb {
+	VERB_PAUSE = 1,
+	VERB_RESUME,
+	VERB_ABORT,
+	VERB_RETRY,
+	VERB_PROMOTE,
+	VERB_PROMOTE_FULL,
+	VERB_ROLLBACK,
+	VERB_NR
+};
 
 struct command_deploy {
 	struct deployment deployment; /* state RUNNING; serial, counts and deadlines are set by the fold */
-	const char *spec;	      /* canonical rendered file, stored under its digest (deployment.target.spec) */
+	const char *spec; /* canonical rendered file, stored under its digest (deployment.target.spec) */
 	size_t spec_len;
-	struct digest plan;	      /* of the plan the operator saw; kept for audit */
-	uint64_t state_index;	      /* the plan was made at; refused (E_STALE) when the app's placements or deployments moved since */
-	const struct wave *waves;     /* index order */
+	struct digest plan;	  /* of the plan the operator saw; kept for audit */
+	uint64_t state_index;	  /* the plan was made at; refused (E_STALE) when the app's placements or
+				     deployments moved since */
+	const struct wave *waves; /* index order */
 	size_t waves_nr;
 	const struct task *tasks; /* QUEUED; host, wave, position */
 	size_t tasks_nr;
-	bool force_bad;		  /* deploy although the target is marked bad; the reason is in the audit */
+	bool force_bad; /* deploy although the target is marked bad; the reason is in the audit */
 };
 
 struct task_result {
 	struct deployment_id deployment;
 	struct name host;
-	uint64_t seq; /* of the assignment it answers; others are ignored */
+	uint64_t seq;	       /* of the assignment it answers; others are ignored */
 	enum task_state state; /* HEALTHY, FAILED, LOST, REVERTED or SKIPPED */
 	enum cause cause;
 	const char *reason;
@@ -57,7 +68,8 @@ struct command {
 	const char *actor;
 	const char *reason; /* given by a person; may be "" */
 	struct trace_id trace;
-	uint64_t client_hi, client_lo, client_seq; /* dedupe: same client and seq = same answer, applied once; seq 0 = none */
+	uint64_t client_hi, client_lo,
+		client_seq; /* dedupe: same client and seq = same answer, applied once; seq 0 = none */
 	union {
 		struct {
 			uint64_t cluster_hi, cluster_lo;
@@ -110,10 +122,12 @@ struct command {
 
 struct buf;
 void command_encode(struct buf *out, const struct command *c);
-/* E_CORRUPT for bytes that are no command, E_VERSION for a kind this build does not know (the node must stop). */
+/* E_CORRUPT for bytes that are no command, E_VERSION for a kind this build does not know (the node must
+ * stop). */
 must_check int command_decode(struct arena *a, const uint8_t *p, size_t n, struct command *out);
 
-/* What the proposer is told: code 0 or E_*, a sentence, and ids the fold made. Encoded as the consensus reply. */
+/* What the proposer is told: code 0 or E_*, a sentence, and ids the fold made. Encoded as the consensus
+ * reply. */
 struct command_reply {
 	int code;
 	uint64_t index; /* log index */

@@ -1,6 +1,7 @@
 /*
- * machines.h: the three machines of a deployment as edge tables (base/sm.h), and the one function each through which they
- * move. docs/machines.md is generated from these tables. Verbs: what each says in each state, total.
+ * machines.h: the three machines of a deployment as edge tables (base/sm.h), and the one function each
+ * through which they move. docs/machines.md is generated from these tables. Verbs: what each says in each
+ * state, total.
  */
 #ifndef STATE_MACHINES_H
 #define STATE_MACHINES_H
@@ -10,12 +11,18 @@
 
 extern const struct sm rollout_machine, wave_machine, task_machine;
 
-/* Move or refuse: E_CONFLICT when `from` is not the state any more or the edge is not in the table. Sets state_since and reason. */
-must_check int rollout_move(struct deployment *d, enum rollout_state to, const char *reason, struct wall_ms at);
+/* Move or refuse: E_CONFLICT when `from` is not the state any more or the edge is not in the table. Sets
+ * state_since and reason. */
+must_check int rollout_move(struct deployment *d, enum rollout_state to, const char *reason,
+			    struct wall_ms at);
 must_check int wave_move(struct wave *w, enum wave_state to, const char *reason, struct wall_ms at);
 must_check int task_move(struct task *t, enum task_state to, const char *reason, struct wall_ms at);
 
-enum verb_effect { VERB_MOVES = 1, VERB_NOTHING, VERB_REFUSED }; /* NOTHING: already so, answered as success */
+enum verb_effect {
+	VERB_MOVES = 1,
+	VERB_NOTHING,
+	VERB_REFUSED
+}; /* NOTHING: already so, answered as success */
 
 struct verb_rule {
 	enum verb_effect effect;

@@ -1,7 +1,7 @@
 /*
- * model.h: the nouns of wavetrain as plain values. The fold (state/) writes them, the planner (plan/) reads them, codec.h
- * turns them into protobuf rows and back. Strings are owned by the arena the value was loaded into; `struct name` and
- * `struct digest` are values. Pure; the words are those of docs/semantics.md.
+ * model.h: the nouns of wavetrain as plain values. The fold (state/) writes them, the planner (plan/) reads
+ * them, codec.h turns them into protobuf rows and back. Strings are owned by the arena the value was loaded
+ * into; `struct name` and `struct digest` are values. Pure; the words are those of docs/semantics.md.
  */
 #ifndef STATE_MODEL_H
 #define STATE_MODEL_H
@@ -44,7 +44,7 @@ struct host {
 
 /* Where the bytes come from. Filled by `release push` flags or a CI. */
 struct build {
-	const char *commit, *branch, *url; /* may be "" */
+	const char *commit, *branch, *url;   /* may be "" */
 	uint32_t tests_passed, tests_failed; /* both 0: not reported */
 };
 
@@ -60,7 +60,8 @@ struct release {
 
 /*
  * A target is what a host is asked to run: an artifact with a rendered deployment file. Its id is
- * SHA-256("wavetrain target 1\n" || artifact || spec). Slots on hosts are named by the artifact, evidence and bad marks by the id.
+ * SHA-256("wavetrain target 1\n" || artifact || spec). Slots on hosts are named by the artifact, evidence and
+ * bad marks by the id.
  */
 struct target {
 	struct digest id; /* all zero: no target ("nothing runs") */
@@ -77,7 +78,8 @@ struct bad_mark {
 	struct wall_ms marked_at;
 };
 
-/* ---- rollout ------------------------------------------------------------------------------------------------ */
+/* ---- rollout
+ * ------------------------------------------------------------------------------------------------ */
 
 enum rollout_state {
 	ROLLOUT_DRAFT = 1,
@@ -106,7 +108,8 @@ enum wave_state {
 	WAVE_STATE_NR
 };
 
-/* QUEUED and SKIPPED frame architecture 4's list: a host that has not been assigned yet, one that left the fleet. */
+/* QUEUED and SKIPPED frame architecture 4's list: a host that has not been assigned yet, one that left the
+ * fleet. */
 enum task_state {
 	TASK_QUEUED = 1,
 	TASK_ASSIGNED,
@@ -136,22 +139,24 @@ struct amount {
 	uint32_t v;
 };
 
-/* The numbers of the strategy, taken from the rendered file when the deployment is made and fixed from then on. */
+/* The numbers of the strategy, taken from the rendered file when the deployment is made and fixed from then
+ * on. */
 struct limits {
 	bool recreate;		   /* stop all of a wave before the first start; else rolling */
 	struct amount batch;	   /* hosts of a wave in progress at once; a share rounds up, at least 1 */
 	struct amount unavailable; /* maxUnavailable; a share rounds down, at least 1 */
 	permille floor;		   /* D2 p: f(d) = ceil(p * N(d)), in group, zone and region */
-	struct amount budget;	   /* D2 failure budget per wave: more than this many failed stops; a share rounds down */
-	permille back_batch;	   /* D9: share of a wave taken back at once, rounds up, at least 1 */
-	permille back_floor;	   /* D9: the floor while going back */
+	struct amount budget; /* D2 failure budget per wave: more than this many failed stops; a share rounds
+				 down */
+	permille back_batch;  /* D9: share of a wave taken back at once, rounds up, at least 1 */
+	permille back_floor;  /* D9: the floor while going back */
 	bool auto_rollback;
 	int64_t min_healthy_ms;
-	int64_t progress_ms; /* D3: resets only when a host becomes terminal-good */
-	int64_t total_ms;    /* D3: never resets; 0 = none */
-	int64_t task_ms;     /* one host, from assignment to verdict */
+	int64_t progress_ms;  /* D3: resets only when a host becomes terminal-good */
+	int64_t total_ms;     /* D3: never resets; 0 = none */
+	int64_t task_ms;      /* one host, from assignment to verdict */
 	int64_t infra_cap_ms; /* D3: infrastructure faults stop the clock at most this long */
-	int64_t pause_ms;    /* a pause expires into HELD after this */
+	int64_t pause_ms;     /* a pause expires into HELD after this */
 };
 
 struct deployment {
@@ -162,9 +167,9 @@ struct deployment {
 	struct limits limits;
 	enum rollout_state state;
 	enum rollout_state resume_to; /* where PAUSED and HELD go back to */
-	bool back;		      /* going back: true from ROLLING_BACK on, also while paused or held there */
-	bool promoted;		      /* operator said promote --full: bakes are skipped */
-	const char *reason;	      /* why it is in this state */
+	bool back;	    /* going back: true from ROLLING_BACK on, also while paused or held there */
+	bool promoted;	    /* operator said promote --full: bakes are skipped */
+	const char *reason; /* why it is in this state */
 	const char *initiator;
 	struct trace_id trace;
 	uint64_t serial; /* log index that created it: later is newer */
@@ -178,7 +183,7 @@ struct wave {
 	struct deployment_id deployment;
 	uint32_t index; /* 0 is first */
 	struct name region;
-	uint64_t after; /* bit i: wave i must have PASSED (or been SKIPPED) and baked; at most 64 waves */
+	uint64_t after;	 /* bit i: wave i must have PASSED (or been SKIPPED) and baked; at most 64 waves */
 	int64_t bake_ms; /* D6 minimum after the wave's own last host became healthy */
 	enum wave_state state;
 	const char *reason;
@@ -201,11 +206,11 @@ struct task {
 	uint32_t wave, position; /* order inside the wave */
 	enum task_state state;
 	enum direction direction;
-	struct target from;   /* what the host ran and would go back to; id zero = nothing */
-	bool touched;	      /* the target reached this host or may have */
-	uint64_t seq;	      /* of the assignment; 0 while queued */
-	struct fence fence;   /* likewise */
-	uint32_t attempts;    /* assignments so far, forward */
+	struct target from; /* what the host ran and would go back to; id zero = nothing */
+	bool touched;	    /* the target reached this host or may have */
+	uint64_t seq;	    /* of the assignment; 0 while queued */
+	struct fence fence; /* likewise */
+	uint32_t attempts;  /* assignments so far, forward */
 	enum cause cause;
 	const char *reason; /* of FAILED, LOST, SKIPPED; what the agent said, bounded to 200 bytes */
 	struct evidence evidence;

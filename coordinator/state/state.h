@@ -1,6 +1,7 @@
 /*
- * state.h: the fold. Committed commands in, rows out: the same bytes on every node. Pure: time is in the command, storage is
- * behind store.h. One thread (the loop's). A command that is refused changes nothing but the applied index, the chain and the dedupe table.
+ * state.h: the fold. Committed commands in, rows out: the same bytes on every node. Pure: time is in the
+ * command, storage is behind store.h. One thread (the loop's). A command that is refused changes nothing but
+ * the applied index, the chain and the dedupe table.
  */
 #ifndef STATE_STATE_H
 #define STATE_STATE_H
@@ -22,7 +23,8 @@ enum change_kind {
 	CHANGE_NR
 };
 
-/* What one apply touched, for the planner, dispatch and the event log. In order; `from`/`to` are states of the noun's machine, else 0. */
+/* What one apply touched, for the planner, dispatch and the event log. In order; `from`/`to` are states of
+ * the noun's machine, else 0. */
 struct change {
 	enum change_kind kind;
 	struct name app, host;
@@ -39,20 +41,24 @@ struct changes {
 
 struct state;
 
-/* `s` must outlive the state. Opens what is there (or an empty state). E_CORRUPT or E_VERSION when the rows are not ours. */
+/* `s` must outlive the state. Opens what is there (or an empty state). E_CORRUPT or E_VERSION when the rows
+ * are not ours. */
 must_check int state_open(struct store *s, struct state **out);
 void state_free(struct state *st);
 
 /*
- * Apply the command bytes at log `index` (sub: position inside the entry's batch, from 0). The caller commits the store.
- * Fills `reply` and `changes` from `a`. Returns 0, or E_CORRUPT / E_VERSION: then the node must stop, it cannot follow the log.
+ * Apply the command bytes at log `index` (sub: position inside the entry's batch, from 0). The caller commits
+ * the store. Fills `reply` and `changes` from `a`. Returns 0, or E_CORRUPT / E_VERSION: then the node must
+ * stop, it cannot follow the log.
  */
-must_check int state_apply(struct state *st, struct arena *a, uint64_t index, uint32_t sub, const uint8_t *cmd, size_t n,
-			   struct command_reply *reply, struct changes *changes);
+must_check int state_apply(struct state *st, struct arena *a, uint64_t index, uint32_t sub,
+			   const uint8_t *cmd, size_t n, struct command_reply *reply,
+			   struct changes *changes);
 
-uint64_t state_applied(const struct state *st); /* highest index applied; 0 = none */
+uint64_t state_applied(const struct state *st);	    /* highest index applied; 0 = none */
 struct wall_ms state_clock(const struct state *st); /* highest command time applied */
-struct digest state_chain(const struct state *st); /* hash chain over all commands: equal index => equal chain */
+struct digest
+state_chain(const struct state *st);	      /* hash chain over all commands: equal index => equal chain */
 struct digest state_digest(struct state *st); /* over all rows; slow, for tests and the simulator */
 
 /* Snapshot: all rows as one stream of (klen, vlen, key, value), in key order. Restore replaces everything. */

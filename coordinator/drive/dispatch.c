@@ -1,0 +1,240 @@
+/*
+ * dispatch.c: answers to polls. What a host should run is read from committed placements each time; a poll
+ * that finds nothing newer than the agent has is parked until a placement of that host changes or its time is
+ * up (architecture A3).
+ */
+#include "coordinator/drive/internal.h"
+
+#include <stdlib.h>
+
+void dispatch_answer(struct drive *d, struct token t, uint64_t request_id, envelope *e)
+{
+	struct buf b;
+	e->version = ENVELOPE_VERSION;
+	e->request_id = request_id;
+	e->epoch = state_applied(d->st);
+	e->cluster_id = id128_bytes(&d->arena, d->cfg.cluster_hi, d->cfg.cluster_lo);
+	buf_init(&b);
+	envelope_encode(&b, e);
+	d->ports.answer(d->ports.arg, t, b.data, b.len);
+	buf_done(&b);
+}
+
+void dispatch_problem(struct drive *d, struct token t, uint64_t request_id, const char *code,
+		      const char *text)
+{
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Problem p = WAVETRAIN__AGENT__PROBLEM__INIT;
+	p.code = arena_strdup(&d->arena, code);
+	p.text = arena_strdup(&d->arena, text);
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_PROBLEM;
+	e.problem = &p;
+	dispatch_answer(d, t, request_id, &e);
+}
+
+/* ---- a placement as an assignment
+ * ------------------------------------------------------------------------------ */
+
+static Wavetrain__Agent__Target *target_message(struct drive *d, const struct name *app,
+						const struct target *t)
+{
+	struct arena *a = &d->arena;
+	Wavetrain__Agent__Target *m = arena_new(a, Wavetrain__Agent__Target);
+	struct release r;
+	const char *spec;
+	size_t n;
+	wavetrain__agent__target__init(m);
+	if (digest_none(&t->id))
+		return m;
+	m->id = digest_bytes(a, &t->id);
+	m->artifact = digest_bytes(a, &t->artifact);
+	m->spec_digest = digest_bytes(a, &t->spec);
+	m->version = arena_strdup(a, t->version.s);
+	if (view_release_by_digest(d->st, a, app, &t->artifact, &r) == E_OK) {
+		m->size_bytes = r.size_bytes;
+		m->unpacked_bytes = r.unpacked_bytes;
+		m->entries = r.entries;
+		m->type = arena_strdup(a, r.type);
+	}
+	if (view_spec(d->st, a, &t->spec, &spec, &n) == E_OK)
+		m->spec = (ProtobufCBinaryData){.len = n, .data = arena_memdup(a, spec, n)};
+	return m;
+}
+
+static void set_labels(struct arena *a, Wavetrain__Agent__Assignment *m, const struct labels *labels)
+{
+	m->labels = arena_array(a, Wavetrain__Agent__Assignment__LabelsEntry *, labels->nr);
+	m->n_labels = labels->nr;
+	for (size_t i = 0; i < labels->nr; i++) {
+		m->labels[i] = arena_new(a, Wavetrain__Agent__Assignment__LabelsEntry);
+		wavetrain__agent__assignment__labels_entry__init(m->labels[i]);
+		m->labels[i]->key = arena_strdup(a, labels->v[i].key);
+		m->labels[i]->value = arena_strdup(a, labels->v[i].value);
+	}
+}
+
+static int64_t task_deadline_ms(struct drive *d, const struct placement *p)
+{
+	struct deployment dep;
+	if (view_deployment(d->st, &d->arena, p->deployment, &dep) != E_OK)
+		return 0;
+	return dep.limits.task_ms;
+}
+
+static Wavetrain__Agent__Assignment *assignment_message(struct drive *d, const struct host *host,
+							const struct placement *p)
+{
+	struct arena *a = &d->arena;
+	Wavetrain__Agent__Assignment *m = arena_new(a, Wavetrain__Agent__Assignment);
+	Wavetrain__Agent__Fence *f = arena_new(a, Wavetrain__Agent__Fence);
+	wavetrain__agent__assignment__init(m);
+	wavetrain__agent__fence__init(f);
+	f->generation = p->fence.generation;
+	f->term = p->fence.term;
+	f->epoch = p->fence.epoch;
+	m->fence = f;
+	m->app = arena_strdup(a, p->app.s);
+	m->seq = p->seq;
+	m->deployment = p->deployment.v;
+	m->wave = p->wave;
+	m->back = p->direction == DIRECTION_BACK;
+	m->target = target_message(d, &p->app, &p->desired);
+	m->fallback = target_message(d, &p->app, &p->fallback);
+	m->deadline_ms = (uint64_t)task_deadline_ms(d, p);
+	m->trace_id = id128_bytes(a, p->trace.hi, p->trace.lo);
+	m->env = arena_strdup(a, p->env.s);
+	m->region = arena_strdup(a, host->region.s);
+	m->zone = arena_strdup(a, host->zone.s);
+	set_labels(a, m, &host->labels);
+	return m;
+}
+
+struct gather {
+	struct drive *d;
+	struct placement *v;
+	size_t nr, cap;
+	uint64_t newest;
+};
+
+enum { ASSIGNMENTS_MAX = 16 }; /* an answer stays far under the frame limit; the next poll brings the rest */
+
+static int by_seq(const void *pa, const void *pb)
+{
+	const struct placement *a = pa, *b = pb;
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+static bool gather_one(void *arg, const struct placement *p)
+{
+	struct gather *g = arg;
+	if (p->seq == 0)
+		return true;
+	if (g->nr == g->cap) {
+		size_t cap = g->cap == 0 ? ASSIGNMENTS_MAX : 2 * g->cap;
+		struct placement *v = arena_array(&g->d->arena, struct placement, cap);
+		if (g->nr > 0)
+			memcpy(v, g->v, g->nr * sizeof *v);
+		g->v = v;
+		g->cap = cap;
+	}
+	g->v[g->nr++] = *p;
+	return true;
+}
+
+/* Everything the host has not seen, oldest first, so that a cut answer leaves no gap behind up_to_seq. */
+static bool answer_with_news(struct drive *d, struct fleet_host *h, struct token t, uint64_t request_id,
+			     uint64_t after, bool snapshot)
+{
+	struct gather g = {.d = d};
+	struct host host;
+	if (view_host(d->st, &d->arena, &h->name, &host) != E_OK)
+		return false;
+	view_each_placement(d->st, &d->arena, &h->name, after, gather_one, &g);
+	if (g.nr == 0 && !snapshot)
+		return false;
+	if (g.nr > 0)
+		qsort(g.v, g.nr, sizeof *g.v, by_seq);
+	size_t n = g.nr < ASSIGNMENTS_MAX ? g.nr : ASSIGNMENTS_MAX;
+
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Desired m = WAVETRAIN__AGENT__DESIRED__INIT;
+	m.log_id = d->cfg.log_id;
+	m.snapshot = snapshot && n == g.nr;
+	m.up_to_seq = n == 0 ? after : g.v[n - 1].seq;
+	m.assignments = arena_array(&d->arena, Wavetrain__Agent__Assignment *, n);
+	m.n_assignments = n;
+	for (size_t i = 0; i < n; i++)
+		m.assignments[i] = assignment_message(d, &host, &g.v[i]);
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED;
+	e.desired = &m;
+	dispatch_answer(d, t, request_id, &e);
+	return true;
+}
+
+static void answer_empty(struct drive *d, struct fleet_host *h)
+{
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Desired m = WAVETRAIN__AGENT__DESIRED__INIT;
+	m.log_id = d->cfg.log_id;
+	m.up_to_seq = h->poll_after;
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED;
+	e.desired = &m;
+	h->parked = false;
+	dispatch_answer(d, h->poll, h->poll_request_id, &e);
+}
+
+static void take_status(struct drive *d, struct fleet_host *h, const Wavetrain__Agent__Poll *p,
+			struct wall_ms now)
+{
+	bool changed = false;
+	h->free_bytes = p->free_bytes;
+	for (size_t i = 0; i < p->n_apps; i++)
+		changed |= fleet_status(h, p->apps[i], now);
+	changed |= fleet_prune(h, p->n_apps, p->apps);
+	if (changed)
+		rollouts_touch_host(d, &h->name);
+}
+
+void dispatch_poll(struct drive *d, struct fleet_host *h, struct token t, const envelope *e,
+		   struct wall_ms now)
+{
+	const Wavetrain__Agent__Poll *p = e->poll;
+	bool snapshot = p->log_id != d->cfg.log_id;
+	uint64_t after = snapshot ? 0 : p->after_seq;
+	take_status(d, h, p, now);
+	if (h->parked)
+		answer_empty(d, h);
+	if (answer_with_news(d, h, t, e->request_id, after, snapshot))
+		return;
+	uint32_t wait = p->wait_ms < d->cfg.poll_wait_ms ? p->wait_ms : d->cfg.poll_wait_ms;
+	h->parked = true;
+	h->poll = t;
+	h->poll_request_id = e->request_id;
+	h->poll_after = after;
+	h->poll_until = (struct wall_ms){now.v + wait};
+}
+
+void dispatch_host(struct drive *d, const struct name *host)
+{
+	struct fleet_host *h = fleet_find(&d->fleet, host);
+	if (h == NULL || !h->parked)
+		return;
+	if (answer_with_news(d, h, h->poll, h->poll_request_id, h->poll_after, false))
+		h->parked = false;
+}
+
+int64_t dispatch_expire(struct drive *d, struct wall_ms now)
+{
+	int64_t next = 0;
+	struct fleet_host *h, *tmp;
+	HASH_ITER(hh, d->fleet.hosts, h, tmp)
+	{
+		if (!h->parked)
+			continue;
+		if (now.v >= h->poll_until.v)
+			answer_empty(d, h);
+		else if (next == 0 || h->poll_until.v < next)
+			next = h->poll_until.v;
+	}
+	return next;
+}

@@ -1,0 +1,56 @@
+/*
+ * drive.h: between the pure halves and the world. It keeps the sessions of agents, answers their polls from
+ * committed placements, turns their reports into commands, and, while this coordinator leads, lets the
+ * planner look at each rollout whenever something it depends on has changed. No I/O of its own (ports.h),
+ * time comes with each call. One thread.
+ */
+#ifndef DRIVE_DRIVE_H
+#define DRIVE_DRIVE_H
+
+#include "coordinator/drive/events.h"
+#include "coordinator/drive/fleet.h"
+#include "coordinator/drive/ports.h"
+#include "coordinator/state/view.h"
+
+struct drive_config {
+	uint64_t log_id; /* of this cluster's incarnation: another one makes agents ask for a snapshot */
+	uint64_t cluster_hi, cluster_lo;
+	uint32_t poll_wait_ms;	  /* how long a poll is parked */
+	int64_t suspect_ms;	  /* silence after which a host is not counted available: two missed polls */
+	int64_t lost_ms;	  /* silence after which it is lost: four */
+	int64_t grace_ms;	  /* after taking the lead, nobody counts as lost */
+	const char *artifact_url; /* told to agents; outlives drive */
+};
+
+struct drive;
+
+struct drive *drive_new(const struct drive_config *cfg, const struct drive_ports *ports, struct state *st,
+			struct events *ev);
+void drive_free(struct drive *d);
+
+/* This coordinator leads from now on (or no longer). */
+void drive_lead(struct drive *d, struct wall_ms now);
+void drive_unlead(struct drive *d);
+
+/* The edge: identity comes from the certificate. A host that is not in the state, or of an older generation,
+ * is dropped. */
+void drive_session_opened(struct drive *d, uint64_t session, const struct name *host, uint64_t generation,
+			  struct wall_ms now);
+void drive_session_closed(struct drive *d, uint64_t session, struct wall_ms now);
+void drive_request(struct drive *d, struct token t, const uint8_t *p, size_t n, struct wall_ms now);
+
+/* After the store has committed: what the applied commands touched. */
+void drive_changed(struct drive *d, const struct changes *ch, const struct trace_id *trace,
+		   struct wall_ms now);
+
+/* Runs what is due; returns when it wants to be called again at the latest (never 0). Call it too after any
+ * of the above. */
+struct wall_ms drive_tick(struct drive *d, struct wall_ms now);
+
+/* Reading, for admin. */
+const struct fleet_host *drive_host(struct drive *d, const struct name *host);
+/* What the rollout waits for, by the same code that decides. E_NOT_FOUND when there is no such deployment. */
+must_check int drive_explain(struct drive *d, struct deployment_id id, struct arena *a, struct wall_ms now,
+			     struct plan_update *out);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * fleet.h: what the hosts say of themselves now. Soft state: nothing here is committed, everything is rebuilt
+ * by one poll of each agent. Owned by drive; one thread.
+ */
+#ifndef DRIVE_FLEET_H
+#define DRIVE_FLEET_H
+
+#include <uthash.h>
+
+#include "base/ids.h"
+#include "coordinator/drive/ports.h"
+#include "coordinator/plan/plan.h"
+#include "proto/agent.pb-c.h"
+
+struct fleet_app {
+	struct name name;
+	struct digest running; /* target id; none = nothing runs */
+	uint32_t health;       /* Wavetrain__Agent__Health */
+	bool in_rotation;
+	struct wall_ms healthy_since; /* 0 = not healthy */
+	struct wall_ms step_since;
+	enum task_state step; /* 0 = none */
+	uint64_t seq, restarts;
+	uint64_t fetched_bytes, fetch_total_bytes;
+	char note[200];
+	UT_hash_handle hh;
+};
+
+struct fleet_host {
+	struct name name;
+	uint64_t session; /* 0 = not connected */
+	bool greeted;
+	struct wall_ms last_seen; /* 0 = never by this coordinator */
+	bool parked;
+	struct token poll;
+	uint64_t poll_request_id;
+	uint64_t poll_after;
+	struct wall_ms poll_until;
+	uint64_t acked_chunk; /* highest chunk whose effects are committed */
+	uint64_t free_bytes;
+	char agent_version[32];
+	struct fleet_app *apps;
+	UT_hash_handle hh, by_session;
+};
+
+struct fleet {
+	struct fleet_host *hosts;    /* by name */
+	struct fleet_host *sessions; /* by session number */
+};
+
+void fleet_init(struct fleet *f);
+void fleet_done(struct fleet *f);
+struct fleet_host *fleet_find(struct fleet *f, const struct name *host);
+struct fleet_host *fleet_get(struct fleet *f, const struct name *host); /* made if new */
+struct fleet_host *fleet_by_session(struct fleet *f, uint64_t session);
+void fleet_bind(struct fleet *f, struct fleet_host *h,
+		uint64_t session); /* the newest session of a host wins */
+void fleet_unbind(struct fleet *f, struct fleet_host *h);
+void fleet_forget(struct fleet *f, const struct name *host);
+
+const struct fleet_app *fleet_app(const struct fleet_host *h, const struct name *app);
+/* Take over what a poll says of one app. True when something the planner looks at has changed. */
+bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, struct wall_ms now);
+/* Apps that a full heartbeat no longer names run nothing. */
+bool fleet_prune(struct fleet_host *h, size_t n, Wavetrain__Agent__AppStatus *const *named);
+
+/* The planner's look at one host. `silent_ms` counts from `leading_since` when it was never heard. */
+void fleet_view(struct fleet *f, const struct name *host, const struct name *app, int64_t min_healthy_ms,
+		struct wall_ms now, struct wall_ms leading_since, int64_t suspect_ms, struct host_view *out);
+
+#endif

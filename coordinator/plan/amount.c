@@ -1,0 +1,14 @@
+#include "coordinator/plan/amount.h"
+
+uint32_t amount_up(struct amount x, uint32_t n)
+{
+	uint64_t v = x.is_share ? ((uint64_t)x.v * n + 999) / 1000 : x.v;
+	if (v < 1)
+		v = 1;
+	return v > n ? n : (uint32_t)v;
+}
+
+uint32_t amount_down(struct amount x, uint32_t n)
+{
+	return x.is_share ? (uint32_t)((uint64_t)x.v * n / 1000) : x.v;
+}

@@ -1,0 +1,166 @@
+/*
+ * dispatch.c: which hosts next. Forward: inside a wave, at most a batch in hand, maxUnavailable and the floor
+ * kept; hosts that are out anyway go first because they cost nothing (D2). Back: reverse order, larger steps,
+ * its own floor (D9).
+ */
+#include "coordinator/plan/amount.h"
+#include "coordinator/plan/step.h"
+
+#include <stdlib.h>
+
+struct picks {
+	struct name *hosts;
+	size_t nr;
+	uint32_t room; /* hosts that may still be taken in hand */
+	uint32_t out;  /* hosts of the rollout not available or in hand */
+	uint32_t out_max;
+	struct floors floors;
+	permille floor;
+	const char *refusal; /* of the first host that was not taken */
+};
+
+static uint32_t hosts_out(const struct view *v)
+{
+	uint32_t n = 0;
+	for (size_t i = 0; i < v->tasks_nr; i++)
+		n += v->tasks[i].state != TASK_SKIPPED &&
+		     (task_in_hand(&v->tasks[i]) || v->hosts[i].avail != AVAIL_UP);
+	return n;
+}
+
+static uint32_t hosts_counted(const struct view *v)
+{
+	uint32_t n = 0;
+	for (size_t i = 0; i < v->tasks_nr; i++)
+		n += v->tasks[i].state != TASK_SKIPPED;
+	return n;
+}
+
+static void picks_init(struct step *s, struct picks *p, permille floor, uint32_t out_max)
+{
+	*p = (struct picks){
+		.hosts = arena_array(s->a, struct name, s->v->tasks_nr), .floor = floor, .out_max = out_max};
+	p->out = hosts_out(s->v);
+	floors_init(&p->floors, s->a, s->v->tasks, s->v->hosts, s->v->tasks_nr, floor);
+}
+
+static const char *refusal_of(struct step *s, const struct picks *p, size_t i)
+{
+	const struct domain *d = floors_forbids(&p->floors, s->v->hosts, i);
+	if (d != NULL)
+		return domain_text(d, p->floor, s->a);
+	if (s->v->hosts[i].avail == AVAIL_UP && p->out >= p->out_max)
+		return arena_printf(s->a, "%u hosts are out, maxUnavailable is %u", p->out, p->out_max);
+	return NULL;
+}
+
+/* Take task i if there is room and nothing forbids it. False: there is no room for anyone. */
+static bool pick(struct step *s, struct picks *p, size_t i)
+{
+	if (p->room == 0)
+		return false;
+	const char *refusal = refusal_of(s, p, i);
+	if (refusal != NULL) {
+		if (p->refusal == NULL)
+			p->refusal = arena_printf(s->a, "host %s: %s", s->v->tasks[i].host.s, refusal);
+		return true;
+	}
+	p->out += s->v->hosts[i].avail == AVAIL_UP;
+	floors_take(&p->floors, s->v->hosts, i);
+	p->hosts[p->nr++] = s->v->tasks[i].host;
+	p->room--;
+	return true;
+}
+
+static void assign(struct step *s, const struct picks *p, enum direction dir, const char *reason)
+{
+	struct command *c = p->nr == 0 ? NULL : step_command(s, COMMAND_ASSIGN, reason);
+	if (c == NULL)
+		return;
+	c->assign.deployment = s->v->d->id;
+	c->assign.direction = dir;
+	c->assign.hosts = p->hosts;
+	c->assign.hosts_nr = p->nr;
+}
+
+/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, all in
+ * plan order. */
+static const enum availability dispatch_order[] = {AVAIL_DOWN, AVAIL_UNKNOWN, AVAIL_UP};
+
+/* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
+ * grace is over. */
+static bool too_early(const struct step *s, enum availability avail)
+{
+	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
+}
+
+static void pick_queued(struct step *s, struct picks *p, const struct tally *w, enum availability avail)
+{
+	for (size_t i = w->first; i < w->end; i++) {
+		if (s->v->tasks[i].state != TASK_QUEUED || s->v->hosts[i].avail != avail)
+			continue;
+		if (too_early(s, avail)) {
+			p->refusal = arena_printf(
+				s->a, "host %s: not heard of yet since this coordinator began to lead",
+				s->v->tasks[i].host.s);
+			step_look_again(s, (struct wall_ms){s->v->leading_since.v + s->v->grace_ms});
+			continue;
+		}
+		if (!pick(s, p, i))
+			return;
+	}
+}
+
+void dispatch_forward(struct step *s, uint32_t wave)
+{
+	const struct limits *l = &s->v->d->limits;
+	const struct tally *w = &s->waves[wave];
+	struct picks p;
+	uint32_t batch = l->recreate ? w->hosts : amount_up(l->batch, w->hosts);
+	uint32_t out_max = l->recreate ? UINT32_MAX : amount_up(l->unavailable, hosts_counted(s->v));
+	if (w->queued == 0)
+		return;
+	picks_init(s, &p, l->recreate ? 0 : l->floor, out_max);
+	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
+	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)
+		pick_queued(s, &p, w, dispatch_order[i]);
+	if (p.nr == 0 && p.refusal != NULL)
+		step_reason(s, step_wave_name(s, wave), (struct wall_ms){0}, "%s", p.refusal);
+	assign(s, &p, DIRECTION_FORWARD, "");
+}
+
+static bool to_take_back(const struct task *t)
+{
+	if (!t->touched || t->state == TASK_SKIPPED || t->state == TASK_REVERTED)
+		return false;
+	/* Once on its way back, a host that is lost or failed waits for its return or for a person, not for
+	 * us. */
+	return t->direction != DIRECTION_BACK;
+}
+
+bool dispatch_back(struct step *s)
+{
+	const struct limits *l = &s->v->d->limits;
+	struct picks p;
+	uint32_t in_hand = 0, left = 0, touched = 0;
+	for (size_t i = 0; i < s->v->tasks_nr; i++) {
+		const struct task *t = &s->v->tasks[i];
+		touched += t->touched && t->state != TASK_SKIPPED;
+		in_hand += t->state == TASK_REVERTING;
+		left += to_take_back(t) || t->state == TASK_REVERTING;
+	}
+	if (left == 0)
+		return true;
+	picks_init(s, &p, l->recreate ? 0 : l->back_floor, UINT32_MAX);
+	uint32_t batch = amount_up((struct amount){.is_share = true, .v = l->back_batch}, touched);
+	p.room = batch > in_hand ? batch - in_hand : 0;
+	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
+		for (size_t i = s->v->tasks_nr; i-- > 0;)
+			if (to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
+			    !pick(s, &p, i))
+				break;
+	if (p.nr == 0 && p.refusal != NULL)
+		step_reason(s, "rollback", (struct wall_ms){0}, "%s", p.refusal);
+	assign(s, &p, DIRECTION_BACK, "");
+	return false;
+}

@@ -1,0 +1,38 @@
+/*
+ * floor.h: the availability floor, D2. A domain is the group (all hosts of the rollout), a zone or a region.
+ * For each domain d: N(d) hosts, a(d) available, c(d) available but already commanded; f(d) = ceil(p * N(d)).
+ * Taking one more available host out is legal iff a(d) - c(d) - 1 >= f(d) in each of its domains. An
+ * unavailable host costs nothing.
+ */
+#ifndef PLAN_FLOOR_H
+#define PLAN_FLOOR_H
+
+#include "coordinator/plan/plan.h"
+
+enum domain_kind { DOMAIN_GROUP = 1, DOMAIN_ZONE, DOMAIN_REGION };
+
+struct domain {
+	enum domain_kind kind;
+	struct name name; /* empty for the group */
+	uint32_t hosts, available, commanded, floor;
+};
+
+struct floors {
+	struct domain *v;
+	size_t nr;
+	uint32_t *of; /* tasks_nr x 3: the domains of each task */
+};
+
+/* ceil(p * n / 1000) */
+uint32_t floor_of(permille p, uint32_t n);
+
+void floors_init(struct floors *f, struct arena *a, const struct task *tasks, const struct host_view *hosts,
+		 size_t nr, permille p);
+/* The domain that forbids taking out task i now, or NULL. */
+const struct domain *floors_forbids(const struct floors *f, const struct host_view *hosts, size_t i);
+/* Task i is taken out: counts it as commanded in its domains. */
+void floors_take(struct floors *f, const struct host_view *hosts, size_t i);
+/* "zone eu-a: 3 available - 1 commanded - 1 < floor 2 of 4 (90%)" */
+const char *domain_text(const struct domain *d, permille p, struct arena *a);
+
+#endif

@@ -1,0 +1,263 @@
+/*
+ * rollout.c: the planner's outermost machine: one function per state of the rollout. The edges stand in
+ * state/machines.c; what makes the planner propose them stands here.
+ *
+ *   RUNNING ------> SUCCEEDED                              every wave passed, no host queued or in hand
+ *      | version fault over budget, or out of time
+ *      +----------> ROLLING_BACK --> ROLLED_BACK           every touched host back on what it ran
+ *      |                 | a host cannot go back
+ *      +----------> HELD <+                                infrastructure fault over budget, or rollback:
+ * auto is off PAUSED -------> HELD                                   the pause expired HELD ---------> FAILED
+ * the total deadline passed
+ */
+#include "coordinator/plan/step.h"
+
+static void move(struct step *s, enum rollout_state to, bool blames, const char *reason)
+{
+	struct command *c = step_command(s, COMMAND_ROLLOUT_MOVE, reason);
+	if (c == NULL)
+		return;
+	c->rollout_move.deployment = s->v->d->id;
+	c->rollout_move.from = s->v->d->state;
+	c->rollout_move.to = to;
+	c->rollout_move.blames_target = blames;
+}
+
+/* Something went wrong going forward: back if it is the version's fault and the file allows it, else a person
+ * decides. */
+static void stop_forward(struct step *s, bool version_fault, const char *reason)
+{
+	if (version_fault && s->v->d->limits.auto_rollback)
+		move(s, ROLLOUT_ROLLING_BACK, true, reason);
+	else
+		move(s, ROLLOUT_HELD, false, reason);
+}
+
+static bool past(struct wall_ms now, struct wall_ms deadline)
+{
+	return deadline.v != 0 && now.v >= deadline.v;
+}
+
+/*
+ * D3: the progress clock runs while a wave rolls (or hosts go back). It begins with the wave and begins anew
+ * when a host becomes terminal-good. The time this coordinator did not lead is an infrastructure fault: it is
+ * given back, up to the cap.
+ */
+static struct wall_ms progress_deadline(struct step *s)
+{
+	const struct deployment *d = s->v->d;
+	struct wall_ms began = {d->back ? d->state_since.v : 0};
+	for (uint32_t w = 0; w < d->waves_nr; w++) {
+		if (!d->back && s->v->waves[w].state != WAVE_ROLLING)
+			continue;
+		if (!d->back && s->v->waves[w].state_since.v > began.v)
+			began = s->v->waves[w].state_since;
+		if (s->waves[w].last_good.v > began.v)
+			began = s->waves[w].last_good;
+	}
+	if (began.v == 0 || d->limits.progress_ms == 0)
+		return (struct wall_ms){0};
+	int64_t given_back = s->v->leading_since.v - began.v;
+	if (given_back < 0)
+		given_back = 0;
+	if (given_back > d->limits.infra_cap_ms)
+		given_back = d->limits.infra_cap_ms;
+	return (struct wall_ms){began.v + given_back + d->limits.progress_ms};
+}
+
+static bool out_of_time(struct step *s, const char **why)
+{
+	const struct deployment *d = s->v->d;
+	struct wall_ms progress = progress_deadline(s);
+	if (past(s->now, d->total_deadline))
+		*why = "the total deadline has passed";
+	else if (past(s->now, progress))
+		*why = arena_printf(s->a, "no host became healthy for %lld s (progress deadline)",
+				    (long long)d->limits.progress_ms / 1000);
+	else
+		*why = NULL;
+	step_look_again(s, d->total_deadline);
+	step_look_again(s, progress);
+	return *why != NULL;
+}
+
+static const struct wave *failed_wave(const struct step *s)
+{
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++)
+		if (s->v->waves[w].state == WAVE_FAILED)
+			return &s->v->waves[w];
+	return NULL;
+}
+
+static bool all_over(const struct step *s)
+{
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++) {
+		enum wave_state st = s->v->waves[w].state;
+		if ((st != WAVE_PASSED && st != WAVE_SKIPPED) || s->waves[w].queued + s->waves[w].in_hand > 0)
+			return false;
+	}
+	return true;
+}
+
+/* R86: success names the hosts that did not make it within the budget. */
+static const char *success_text(struct step *s)
+{
+	uint32_t hosts = 0, healthy = 0;
+	const char *left = "";
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++) {
+		hosts += s->waves[w].hosts;
+		healthy += s->waves[w].healthy;
+	}
+	for (size_t i = 0, named = 0; i < s->v->tasks_nr && named < 8; i++)
+		if (task_failed(&s->v->tasks[i])) {
+			left = arena_printf(s->a, "%s%s %s", left, named == 0 ? "; not on it:" : ",",
+					    s->v->tasks[i].host.s);
+			named++;
+		}
+	return arena_printf(s->a, "%u of %u hosts healthy on it%s", healthy, hosts, left);
+}
+
+static void on_running(struct step *s)
+{
+	const char *why;
+	const struct wave *bad = failed_wave(s);
+	if (bad != NULL) {
+		const struct tally *t = &s->waves[bad->index];
+		stop_forward(s, t->version_faults > 0,
+			     arena_printf(s->a, "%s failed: %s", step_wave_name(s, bad->index), bad->reason));
+		return;
+	}
+	if (tasks_sweep(s))
+		return;
+	if (out_of_time(s, &why)) {
+		stop_forward(s, false, why);
+		return;
+	}
+	if (!waves_step(s) && all_over(s))
+		move(s, ROLLOUT_SUCCEEDED, false, success_text(s));
+}
+
+static const struct task *stuck_going_back(const struct step *s)
+{
+	for (size_t i = 0; i < s->v->tasks_nr; i++)
+		if (s->v->tasks[i].state == TASK_FAILED && s->v->tasks[i].direction == DIRECTION_BACK)
+			return &s->v->tasks[i];
+	return NULL;
+}
+
+static void on_rolling_back(struct step *s)
+{
+	const char *why;
+	const struct task *stuck = stuck_going_back(s);
+	if (stuck != NULL) {
+		move(s, ROLLOUT_HELD, false,
+		     arena_printf(s->a, "host %s cannot go back: %s", stuck->host.s, stuck->reason));
+		return;
+	}
+	if (tasks_sweep(s))
+		return;
+	if (out_of_time(s, &why)) {
+		move(s, ROLLOUT_HELD, false, why);
+		return;
+	}
+	step_reason(s, "rollback", (struct wall_ms){0},
+		    "takes every host that saw %s back to what it ran before", s->v->d->target.version.s);
+	if (dispatch_back(s))
+		move(s, ROLLOUT_ROLLED_BACK, false, s->v->d->reason);
+}
+
+static void on_paused(struct step *s)
+{
+	const struct deployment *d = s->v->d;
+	struct wall_ms ends = {d->limits.pause_ms == 0 ? 0 : d->state_since.v + d->limits.pause_ms};
+	if (tasks_sweep(s))
+		return;
+	if (past(s->now, ends)) {
+		move(s, ROLLOUT_HELD, false, "the pause expired");
+		return;
+	}
+	step_reason(s, "rollout", ends, "paused: %s; waits for `wavetrain resume`", d->reason);
+	step_look_again(s, ends);
+}
+
+static void on_held(struct step *s)
+{
+	const struct deployment *d = s->v->d;
+	if (tasks_sweep(s))
+		return;
+	if (past(s->now, d->total_deadline)) {
+		move(s, ROLLOUT_FAILED, false,
+		     arena_printf(s->a, "held until the total deadline: %s", d->reason));
+		return;
+	}
+	step_reason(s, "rollout", d->total_deadline,
+		    "held: %s; waits for `wavetrain retry`, `resume`, `rollback` or `abort`", d->reason);
+	step_look_again(s, d->total_deadline);
+}
+
+/* Approvals and windows come with later issues; a rollout that was made without them starts at once. */
+static void on_waiting(struct step *s)
+{
+	move(s, ROLLOUT_RUNNING, false, "");
+}
+
+static void count(struct step *s)
+{
+	for (size_t i = 0; i < s->v->tasks_nr; i++) {
+		const struct task *t = &s->v->tasks[i];
+		PRE(t->wave < s->v->d->waves_nr);
+		struct tally *w = &s->waves[t->wave];
+		if (w->end == 0)
+			w->first = (uint32_t)i;
+		w->end = (uint32_t)i + 1;
+		w->hosts += t->state != TASK_SKIPPED;
+		w->queued += t->state == TASK_QUEUED;
+		w->in_hand += task_in_hand(t);
+		w->healthy += t->state == TASK_HEALTHY;
+		w->failed += t->state == TASK_FAILED;
+		w->lost += t->state == TASK_LOST;
+		w->version_faults += t->state == TASK_FAILED && t->cause == CAUSE_VERSION;
+		bool good = t->state == TASK_HEALTHY || t->state == TASK_REVERTED;
+		if (good && t->state_since.v > w->last_good.v)
+			w->last_good = t->state_since;
+	}
+}
+
+static void step_rollout(struct step *s)
+{
+	switch (s->v->d->state) {
+	case ROLLOUT_RUNNING:
+		on_running(s);
+		return;
+	case ROLLOUT_ROLLING_BACK:
+		on_rolling_back(s);
+		return;
+	case ROLLOUT_PAUSED:
+		on_paused(s);
+		return;
+	case ROLLOUT_HELD:
+		on_held(s);
+		return;
+	case ROLLOUT_DRAFT:
+	case ROLLOUT_AWAITING_APPROVAL:
+	case ROLLOUT_AWAITING_WINDOW:
+		on_waiting(s);
+		return;
+	case ROLLOUT_SUCCEEDED:
+	case ROLLOUT_FAILED:
+	case ROLLOUT_ROLLED_BACK:
+	case ROLLOUT_CANCELLED:
+	case ROLLOUT_SUPERSEDED:
+	case ROLLOUT_STATE_NR:
+		return;
+	}
+}
+
+void plan_step(const struct view *v, const struct plan_event *ev, struct arena *a, struct plan_update *out)
+{
+	struct step s = {.v = v, .now = ev->now, .a = a, .out = out};
+	*out = (struct plan_update){0};
+	s.waves = arena_array(a, struct tally, v->d->waves_nr);
+	count(&s);
+	step_rollout(&s);
+}

@@ -1,0 +1,65 @@
+#include "coordinator/plan/step.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void step_reason(struct step *s, const char *object, struct wall_ms until, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	if (s->out->reasons_nr == PLAN_REASONS_MAX)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	s->out->reasons[s->out->reasons_nr++] =
+		(struct plan_reason){.object = object, .text = arena_strdup(s->a, text), .until = until};
+}
+
+void step_look_again(struct step *s, struct wall_ms at)
+{
+	if (at.v != 0 && (s->out->next_at.v == 0 || at.v < s->out->next_at.v))
+		s->out->next_at = at;
+}
+
+struct command *step_command(struct step *s, enum command_kind kind, const char *reason)
+{
+	if (s->out->commands_nr == PLAN_COMMANDS_MAX) {
+		step_look_again(s, s->now);
+		return NULL;
+	}
+	struct command *c = &s->out->commands[s->out->commands_nr++];
+	c->kind = kind;
+	c->reason = reason == NULL ? "" : reason;
+	return c;
+}
+
+const char *step_wave_name(struct step *s, uint32_t wave)
+{
+	return arena_printf(s->a, "wave %u (%s)", wave + 1, s->v->waves[wave].region.s);
+}
+
+int plan_feasible(const struct limits *l, const struct task *tasks, const struct host_view *hosts, size_t nr,
+		  struct arena *a, const char **why)
+{
+	struct floors f;
+	*why = "";
+	if (l->recreate)
+		return E_OK;
+	floors_init(&f, a, tasks, hosts, nr, l->floor);
+	for (size_t i = 0; i < f.nr; i++) {
+		const struct domain *d = &f.v[i];
+		static const char *const kinds[] = {"", "the group", "zone", "region"};
+		if (d->hosts > d->floor || d->hosts == 0)
+			continue;
+		*why = arena_printf(a,
+				    "%s%s%s has %u hosts and a floor of %u (%u.%u%% of %u, rounded up), so "
+				    "not one may be out: lower "
+				    "strategy.floor to %u%% or less, or add hosts",
+				    kinds[d->kind], name_empty(&d->name) ? "" : " ", d->name.s, d->hosts,
+				    d->floor, l->floor / 10, l->floor % 10, d->hosts,
+				    (d->hosts - 1) * 100 / d->hosts);
+		return E_INFEASIBLE;
+	}
+	return E_OK;
+}

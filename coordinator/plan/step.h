@@ -1,0 +1,45 @@
+/*
+ * step.h: what the planner's files share: the view being judged, the update being filled, and how both are
+ * spoken to.
+ */
+#ifndef PLAN_STEP_H
+#define PLAN_STEP_H
+
+#include "coordinator/plan/floor.h"
+#include "coordinator/plan/plan.h"
+
+/* One wave counted. */
+struct tally {
+	uint32_t hosts, queued, in_hand, healthy, failed, lost, version_faults;
+	uint32_t first, end;	  /* its tasks are [first, end) */
+	struct wall_ms last_good; /* when its last host became healthy; 0 = none */
+};
+
+struct step {
+	const struct view *v;
+	struct wall_ms now;
+	struct arena *a;
+	struct plan_update *out;
+	struct tally *waves; /* d->waves_nr */
+};
+
+void step_reason(struct step *s, const char *object, struct wall_ms until, const char *fmt, ...)
+	printf_like(4, 5);
+void step_look_again(struct step *s, struct wall_ms at); /* the earliest wins */
+/* A fresh command of the update, or NULL when it is full: the rest is for the next step. */
+struct command *step_command(struct step *s, enum command_kind kind, const char *reason);
+const char *step_wave_name(struct step *s, uint32_t wave); /* "wave 2 (eu-west)", counted from 1 */
+
+bool task_in_hand(const struct task *t); /* assigned, forward or back, and not ended */
+bool task_failed(const struct task *t);	 /* counts against the budget */
+
+/* task.c: ends tasks that are late or lost. True when something was proposed. */
+bool tasks_sweep(struct step *s);
+/* dispatch.c: hand out as many tasks of a wave (forward) or of the rollout (back) as batch, maxUnavailable
+ * and floor allow. */
+void dispatch_forward(struct step *s, uint32_t wave);
+bool dispatch_back(struct step *s); /* true when nothing is left to take back */
+/* wave.c: one look at each wave; true when a move was proposed. */
+bool waves_step(struct step *s);
+
+#endif

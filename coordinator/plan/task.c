@@ -1,0 +1,79 @@
+/*
+ * task.c: deadlines of single hosts (D3). A task ends by the agent's report; what ends it without one stands
+ * here.
+ */
+#include "coordinator/plan/step.h"
+
+bool task_in_hand(const struct task *t)
+{
+	return (t->state >= TASK_ASSIGNED && t->state <= TASK_PROBING) || t->state == TASK_REVERTING;
+}
+
+bool task_failed(const struct task *t)
+{
+	return t->state == TASK_FAILED || (t->state == TASK_LOST && t->direction == DIRECTION_FORWARD);
+}
+
+static bool in_grace(const struct view *v, struct wall_ms now)
+{
+	return now.v < v->leading_since.v + v->grace_ms;
+}
+
+/* A late host that had the new version running is the version's fault; one that never got so far is not. */
+static enum cause cause_of_lateness(const struct host_view *h)
+{
+	return h->step == TASK_SWAPPED || h->step == TASK_PROBING ? CAUSE_VERSION : CAUSE_INFRA;
+}
+
+static bool judge(struct step *s, size_t i, struct task_result *r)
+{
+	const struct task *t = &s->v->tasks[i];
+	const struct host_view *h = &s->v->hosts[i];
+	*r = (struct task_result){.deployment = t->deployment, .host = t->host, .seq = t->seq};
+	if (!task_in_hand(t))
+		return false;
+	if (h->silent_ms >= s->v->lost_ms && !in_grace(s->v, s->now)) {
+		r->state = TASK_LOST;
+		r->cause = CAUSE_INFRA;
+		r->reason =
+			arena_printf(s->a, "no sign of life for %lld s", (long long)(h->silent_ms / 1000));
+		return true;
+	}
+	if (t->deadline.v != 0 && s->now.v >= t->deadline.v && !in_grace(s->v, s->now)) {
+		r->state = TASK_FAILED;
+		r->cause = cause_of_lateness(h);
+		r->reason = arena_printf(s->a, "not done at its deadline, last seen at %s",
+					 h->step == 0 ? "no step" : sm_name(&task_machine, (int)h->step));
+		return true;
+	}
+	return false;
+}
+
+static void look_again_for(struct step *s, size_t i)
+{
+	const struct task *t = &s->v->tasks[i];
+	int64_t grace_end = s->v->leading_since.v + s->v->grace_ms;
+	int64_t lost = s->now.v + s->v->lost_ms - s->v->hosts[i].silent_ms;
+	int64_t late = t->deadline.v;
+	step_look_again(s, (struct wall_ms){lost > grace_end ? lost : grace_end});
+	if (late != 0)
+		step_look_again(s, (struct wall_ms){late > grace_end ? late : grace_end});
+}
+
+bool tasks_sweep(struct step *s)
+{
+	struct task_result *v = arena_array(s->a, struct task_result, s->v->tasks_nr);
+	size_t nr = 0;
+	for (size_t i = 0; i < s->v->tasks_nr; i++) {
+		if (judge(s, i, &v[nr]))
+			nr++;
+		else if (task_in_hand(&s->v->tasks[i]))
+			look_again_for(s, i);
+	}
+	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
+	if (c == NULL)
+		return false;
+	c->results.v = v;
+	c->results.nr = nr;
+	return true;
+}

@@ -1,0 +1,188 @@
+/*
+ * wave.c: one look at each wave.
+ *
+ *   PENDING -> GATED -> ROLLING -> BAKING -> PASSED        PENDING waits for the waves named in `after`,
+ *                          |          |                    ROLLING for its hosts, BAKING for time and health
+ * (D6)
+ *                          +----------+-> FAILED           over the failure budget
+ */
+#include "coordinator/plan/amount.h"
+#include "coordinator/plan/step.h"
+
+static bool move(struct step *s, uint32_t w, enum wave_state to, const char *reason)
+{
+	struct command *c = step_command(s, COMMAND_WAVE_MOVE, reason);
+	if (c == NULL)
+		return false;
+	c->wave_move.deployment = s->v->d->id;
+	c->wave_move.wave = w;
+	c->wave_move.from = s->v->waves[w].state;
+	c->wave_move.to = to;
+	return true;
+}
+
+static bool is_over(enum wave_state s)
+{
+	return s == WAVE_PASSED || s == WAVE_SKIPPED;
+}
+
+static bool on_pending(struct step *s, uint32_t w)
+{
+	for (uint32_t i = 0; i < w; i++) {
+		if ((s->v->waves[w].after & SM_TO(i)) == 0 || is_over(s->v->waves[i].state))
+			continue;
+		step_reason(s, step_wave_name(s, w), (struct wall_ms){0}, "waits for %s, which is %s",
+			    step_wave_name(s, i), sm_name(&wave_machine, (int)s->v->waves[i].state));
+		return false;
+	}
+	return move(s, w, s->waves[w].hosts == 0 ? WAVE_SKIPPED : WAVE_GATED, "");
+}
+
+/* Approvals and windows are gates of later issues; with none configured the gate is open. */
+static bool on_gated(struct step *s, uint32_t w)
+{
+	return move(s, w, WAVE_ROLLING, "");
+}
+
+static bool over_budget(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	uint32_t budget = amount_down(s->v->d->limits.budget, t->hosts);
+	if (t->failed + t->lost <= budget)
+		return false;
+	return move(s, w, WAVE_FAILED,
+		    arena_printf(s->a, "%u failed and %u lost of %u hosts, the budget is %u", t->failed,
+				 t->lost, t->hosts, budget));
+}
+
+static void say_rolling(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	step_reason(s, step_wave_name(s, w), (struct wall_ms){0},
+		    "%u of %u hosts healthy, %u in progress, %u queued, %u failed, %u lost", t->healthy,
+		    t->hosts, t->in_hand, t->queued, t->failed, t->lost);
+	for (uint32_t i = t->first; i < t->end; i++)
+		if (task_in_hand(&s->v->tasks[i]))
+			step_reason(s, arena_printf(s->a, "host %s", s->v->tasks[i].host.s),
+				    s->v->tasks[i].deadline, "is at %s",
+				    s->v->hosts[i].step == 0
+					    ? "no step yet"
+					    : sm_name(&task_machine, (int)s->v->hosts[i].step));
+}
+
+static bool on_rolling(struct step *s, uint32_t w)
+{
+	if (over_budget(s, w))
+		return true;
+	say_rolling(s, w);
+	if (s->waves[w].queued + s->waves[w].in_hand == 0)
+		return move(s, w, WAVE_BAKING, "");
+	dispatch_forward(s, w);
+	return false;
+}
+
+/* D6: the continuous part begins anew when a host of the wave was not up. The latest beginning counts. */
+static struct wall_ms bake_began(struct step *s, uint32_t w, const char **waiting_for)
+{
+	struct wall_ms began = s->v->waves[w].state_since;
+	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++) {
+		const struct host_view *h = &s->v->hosts[i];
+		if (s->v->tasks[i].state != TASK_HEALTHY)
+			continue;
+		if (h->avail != AVAIL_UP)
+			*waiting_for = s->v->tasks[i].host.s;
+		else if (h->up_since.v > began.v)
+			began = h->up_since;
+	}
+	return began;
+}
+
+/* F22: a host that passed and then says it is down, or was restarted into another version, failed late. */
+static bool late_failures(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	struct task_result *v = arena_array(s->a, struct task_result, t->end - t->first);
+	size_t nr = 0;
+	for (uint32_t i = t->first; i < t->end; i++) {
+		const struct task *k = &s->v->tasks[i];
+		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN)
+			continue;
+		v[nr++] = (struct task_result){.deployment = k->deployment,
+					       .host = k->host,
+					       .seq = k->seq,
+					       .state = TASK_FAILED,
+					       .cause = CAUSE_VERSION,
+					       .reason = "became unhealthy while the wave was baking"};
+	}
+	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
+	if (c == NULL)
+		return false;
+	c->results.v = v;
+	c->results.nr = nr;
+	return true;
+}
+
+static bool on_baking(struct step *s, uint32_t w)
+{
+	const struct wave *wave = &s->v->waves[w];
+	const char *waiting_for = NULL;
+	if (over_budget(s, w) || late_failures(s, w))
+		return true;
+	dispatch_forward(s, w); /* a host that joined late */
+	if (s->waves[w].queued + s->waves[w].in_hand > 0) {
+		say_rolling(s, w);
+		return false;
+	}
+	if (wave->promoted || s->v->d->promoted)
+		return move(s, w, WAVE_PASSED, "promoted");
+	struct wall_ms ends = {bake_began(s, w, &waiting_for).v + wave->bake_ms};
+	if (waiting_for != NULL && wave->bake_ms > 0) {
+		step_reason(s, step_wave_name(s, w), (struct wall_ms){0},
+			    "bakes, and waits for host %s to be healthy again", waiting_for);
+		return false;
+	}
+	if (s->now.v >= ends.v)
+		return move(s, w, WAVE_PASSED, "");
+	step_reason(s, step_wave_name(s, w), ends, "bakes for another %lld s",
+		    (long long)(ends.v - s->now.v + 999) / 1000);
+	step_look_again(s, ends);
+	return false;
+}
+
+/* Hosts that came late belong to their region's wave even when it has passed. */
+static bool on_passed(struct step *s, uint32_t w)
+{
+	if (s->waves[w].queued + s->waves[w].in_hand > 0)
+		say_rolling(s, w);
+	dispatch_forward(s, w);
+	return false;
+}
+
+static bool wave_step(struct step *s, uint32_t w)
+{
+	switch (s->v->waves[w].state) {
+	case WAVE_PENDING:
+		return on_pending(s, w);
+	case WAVE_GATED:
+		return on_gated(s, w);
+	case WAVE_ROLLING:
+		return on_rolling(s, w);
+	case WAVE_BAKING:
+		return on_baking(s, w);
+	case WAVE_PASSED:
+		return on_passed(s, w);
+	case WAVE_FAILED:
+	case WAVE_SKIPPED:
+	case WAVE_STATE_NR:
+		return false;
+	}
+	return false;
+}
+
+bool waves_step(struct step *s)
+{
+	bool moved = false;
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++)
+		moved |= wave_step(s, w);
+	return moved;
+}

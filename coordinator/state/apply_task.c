@@ -1,0 +1,185 @@
+/*
+ * apply_task.c: hosts are told what to run, say how it went, and come late.
+ */
+#include "coordinator/state/internal.h"
+
+static bool may_assign(const struct deployment *d, enum direction dir)
+{
+	return dir == DIRECTION_FORWARD ? d->state == ROLLOUT_RUNNING : d->state == ROLLOUT_ROLLING_BACK;
+}
+
+static struct placement placement_row(struct apply *ap, const struct task *t, const struct deployment *d)
+{
+	struct placement p;
+	if (view_placement(ap->st, ap->a, &t->host, &d->app, &p) == E_OK)
+		return p;
+	return (struct placement){.host = t->host, .app = d->app, .env = d->env};
+}
+
+/* The assignment: the next number of this host, and a fence that no earlier one reaches (A4). */
+static void put_assignment(struct apply *ap, const struct deployment *d, struct host *h, struct task *t)
+{
+	struct placement p = placement_row(ap, t, d);
+	bool back = ap->c->assign.direction == DIRECTION_BACK;
+	h->seq++;
+	put_host(ap, h);
+	t->seq = p.seq = h->seq;
+	t->fence = p.fence =
+		(struct fence){.generation = h->generation, .term = ap->c->assign.term, .epoch = ap->index};
+	p.env = d->env;
+	p.deployment = d->id;
+	p.wave = t->wave;
+	p.direction = ap->c->assign.direction;
+	p.desired = back ? t->from : d->target;
+	p.fallback = back ? (struct target){0} : t->from;
+	p.assigned_at = ap->c->at;
+	p.trace = ap->c->trace;
+	put_placement(ap, &p);
+	*apply_change(ap, CHANGE_PLACEMENT) = (struct change){
+		.kind = CHANGE_PLACEMENT, .app = d->app, .host = t->host, .deployment = d->id};
+}
+
+static void assign_one(struct apply *ap, const struct deployment *d, const struct name *host)
+{
+	bool back = ap->c->assign.direction == DIRECTION_BACK;
+	enum task_state to = back ? TASK_REVERTING : TASK_ASSIGNED;
+	struct host h;
+	struct task t;
+	if (view_host(ap->st, ap->a, host, &h) != E_OK || h.removed ||
+	    view_task(ap->st, ap->a, d->id, host, &t) != E_OK)
+		return;
+	if (!sm_edge_allowed(&task_machine, (int)t.state, (int)to))
+		return;
+	t.direction = ap->c->assign.direction;
+	t.touched = true;
+	t.attempts += !back;
+	t.cause = CAUSE_NONE;
+	t.assigned_at = ap->c->at;
+	t.deadline.v = d->limits.task_ms == 0 ? 0 : ap->c->at.v + d->limits.task_ms;
+	put_assignment(ap, d, &h, &t);
+	PRE(apply_task_move(ap, &t, &d->app, to, "") == E_OK);
+}
+
+int apply_assign(struct apply *ap)
+{
+	struct deployment d;
+	char id[DEPLOYMENT_ID_CAP];
+	if (view_deployment(ap->st, ap->a, ap->c->assign.deployment, &d) != E_OK)
+		return apply_refuse(ap, E_NOT_FOUND, "there is no such rollout");
+	apply_object(ap, "%s %s %s, %zu hosts", deployment_id_text(d.id, id), d.app.s, d.target.version.s,
+		     ap->c->assign.hosts_nr);
+	if (!may_assign(&d, ap->c->assign.direction))
+		return apply_refuse(ap, E_CONFLICT, "the rollout is %s by now",
+				    sm_name(&rollout_machine, (int)d.state));
+	for (size_t i = 0; i < ap->c->assign.hosts_nr; i++)
+		assign_one(ap, &d, &ap->c->assign.hosts[i]);
+	return E_OK;
+}
+
+/* ---- results
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* D1: measured after this activation, of this target. Going back to nothing has nothing to measure. */
+static bool evidence_counts(const struct evidence *e, const struct target *expected)
+{
+	if (digest_none(&expected->id))
+		return true;
+	return digest_eq(&e->target, &expected->id) && e->activation > 0 && e->passes > 0 &&
+	       e->measured_ms >= e->activated_ms;
+}
+
+static void put_current(struct apply *ap, const struct deployment *d, const struct task *t,
+			const struct target *now)
+{
+	struct placement p = placement_row(ap, t, d);
+	p.current = *now;
+	put_placement(ap, &p);
+	apply_moved(ap, &d->app);
+}
+
+/* What a result may say, given what was asked. The planner's own LOST and FAILED come this way too. */
+static bool answers(const struct task_result *r, const struct task *t)
+{
+	bool back = t->direction == DIRECTION_BACK;
+	if (r->state == TASK_HEALTHY)
+		return !back;
+	if (r->state == TASK_REVERTED)
+		return back;
+	return r->state == TASK_FAILED || r->state == TASK_LOST;
+}
+
+static void apply_result(struct apply *ap, const struct task_result *r)
+{
+	struct deployment d;
+	struct task t;
+	if (view_deployment(ap->st, ap->a, r->deployment, &d) != E_OK ||
+	    view_task(ap->st, ap->a, d.id, &r->host, &t) != E_OK)
+		return;
+	if (r->seq != t.seq || !answers(r, &t))
+		return; /* of an assignment that was overtaken */
+	const struct target *proven = r->state == TASK_HEALTHY	  ? &d.target
+				      : r->state == TASK_REVERTED ? &t.from
+								  : NULL;
+	if (proven != NULL && !evidence_counts(&r->evidence, proven))
+		return;
+	t.cause = r->cause;
+	t.evidence = r->evidence;
+	if (apply_task_move(ap, &t, &d.app, r->state, r->reason) == E_OK && proven != NULL)
+		put_current(ap, &d, &t, proven);
+}
+
+int apply_results(struct apply *ap)
+{
+	apply_object(ap, "%zu results", ap->c->results.nr);
+	if (ap->c->results.nr == 1)
+		apply_object(ap, "host %s %s", ap->c->results.v[0].host.s,
+			     sm_name(&task_machine, (int)ap->c->results.v[0].state));
+	for (size_t i = 0; i < ap->c->results.nr; i++)
+		apply_result(ap, &ap->c->results.v[i]);
+	return E_OK;
+}
+
+/* ---- hosts that come late
+ * ----------------------------------------------------------------------------------------- */
+
+int apply_join(struct apply *ap)
+{
+	struct deployment d;
+	struct wave w;
+	struct host h;
+	struct task t, old;
+	uint8_t place[8];
+	if (view_deployment(ap->st, ap->a, ap->c->join.deployment, &d) != E_OK ||
+	    sm_terminal(&rollout_machine, (int)d.state) || d.back)
+		return apply_refuse(ap, E_CONFLICT, "the rollout takes no more hosts");
+	apply_object(ap, "host %s into wave %u of %s", ap->c->join.host.s, ap->c->join.wave + 1, d.app.s);
+	if (view_wave(ap->st, ap->a, d.id, ap->c->join.wave, &w) != E_OK ||
+	    view_host(ap->st, ap->a, &ap->c->join.host, &h) != E_OK || h.removed)
+		return apply_refuse(ap, E_NOT_FOUND, "no such wave or host");
+	if (view_task(ap->st, ap->a, d.id, &h.name, &old) == E_OK && old.state != TASK_SKIPPED)
+		return E_OK;
+	t = (struct task){.deployment = d.id,
+			  .host = h.name,
+			  .wave = w.index,
+			  .position = d.hosts_nr,
+			  .state = TASK_QUEUED,
+			  .direction = DIRECTION_FORWARD,
+			  .reason = "",
+			  .state_since = ap->c->at};
+	d.hosts_nr++;
+	put_deployment(ap, &d);
+	put_task(ap, &t);
+	struct key k = key_id(TABLE_TASK_OF, d.id);
+	key_name(&k, &t.host);
+	put_u32(place, t.wave);
+	put_u32(place + 4, t.position);
+	put_raw(ap->st, &k, place, sizeof place);
+	*apply_change(ap, CHANGE_TASK) = (struct change){.kind = CHANGE_TASK,
+							 .app = d.app,
+							 .host = t.host,
+							 .deployment = d.id,
+							 .wave = t.wave,
+							 .to = TASK_QUEUED,
+							 .reason = "joined late"};
+	return E_OK;
+}

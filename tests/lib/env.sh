@@ -1,0 +1,52 @@
+# env.sh: sourced by tests/run and deploy/demo. Installs Debian packages that are missing, builds, counts.
+build_packages="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler libprotobuf-c-dev libuv1-dev libnng-dev
+ libraft-dev liblz4-dev liblmdb-dev libssl-dev zlib1g-dev libzstd-dev libarchive-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
+ libfyaml-dev uthash-dev libcmocka-dev python3 binutils"
+demo_packages="haproxy curl"
+test_packages="clang libclang-rt-14-dev clang-format haproxy nginx-light wrk strace socat openssl procps zstd"
+
+# need_packages SET...: installs the packages of these sets (build, demo, test) that are not there.
+need_packages() {
+	local wanted="" missing=() p
+	for p in "$@"; do
+		local set="${p}_packages"
+		wanted="$wanted ${!set}"
+	done
+	for p in $wanted; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+	done
+	[ ${#missing[@]} -eq 0 ] && return 0
+	local sudo=""
+	[ "$(id -u)" -eq 0 ] || sudo=sudo
+	echo "installing: ${missing[*]}"
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 update -qq
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+build_in() { # DIR SETUP-OPTIONS...
+	local dir=$1
+	shift
+	if [ ! -f "$dir/build.ninja" ]; then
+		rm -rf "$dir"
+		meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
+		rm -f "$dir.log"
+	fi
+	ninja -C "$dir" --quiet
+}
+
+build_plain() { build_in build; }
+build_sanitized() { build_in build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debug -Doptimization=1; }
+
+# run_meson DIR ARGS...: runs the tests of a build; `report` counts them from Meson's own JUnit file.
+junit_files=()
+run_meson() {
+	local dir=$1
+	shift
+	junit_files+=("$dir/meson-logs/testlog.junit.xml")
+	rm -f "$dir/meson-logs/testlog.junit.xml"
+	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
+}
+
+# report: the last line. Fails when anything failed or nothing ran.
+report() { python3 tests/lib/count.py "${junit_files[@]:-}" build-fuzz/results.txt; }

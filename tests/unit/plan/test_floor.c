@@ -1,0 +1,136 @@
+#include "tests/lib/test.h"
+#include "coordinator/plan/floor.h"
+
+#include <stdio.h>
+
+enum { MOST = 16 };
+
+struct fleet {
+	struct arena a;
+	struct task tasks[MOST];
+	struct host_view hosts[MOST];
+	size_t nr;
+	struct floors floors;
+};
+
+static void add(struct fleet *f, const char *region, const char *zone, enum availability avail,
+		enum task_state state)
+{
+	struct task *t = &f->tasks[f->nr];
+	struct host_view *h = &f->hosts[f->nr++];
+	snprintf(t->host.s, sizeof t->host.s, "h%zu", f->nr);
+	t->state = state;
+	h->avail = avail;
+	assert_true(name_set(&h->region, region));
+	if (zone != NULL)
+		assert_true(name_set(&h->zone, zone));
+}
+
+static struct fleet *fleet_of(struct fleet *f, size_t up, const char *region)
+{
+	*f = (struct fleet){0};
+	arena_init(&f->a);
+	for (size_t i = 0; i < up; i++)
+		add(f, region, NULL, AVAIL_UP, TASK_QUEUED);
+	return f;
+}
+
+static void count(struct fleet *f, permille p)
+{
+	floors_init(&f->floors, &f->a, f->tasks, f->hosts, f->nr, p);
+}
+
+/* CodeDeploy's known case: 95% of 10 hosts rounds up to 10, so nothing may ever be taken out. */
+static void ninety_five_percent_of_ten_forbids_the_first_host(void **state)
+{
+	struct fleet f;
+	count(fleet_of(&f, 10, "eu"), 950);
+	const struct domain *d = floors_forbids(&f.floors, f.hosts, 0);
+	assert_non_null(d);
+	assert_string_equal(
+		domain_text(d, 950, &f.a),
+		"group: 10 available - 0 in hand - 1 is under the floor of 10 (95.0% of 10 hosts)");
+	arena_done(&f.a);
+}
+
+static void each_taken_host_counts_until_the_floor_is_reached(void **state)
+{
+	struct fleet f;
+	count(fleet_of(&f, 10, "eu"), 800);
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	floors_take(&f.floors, f.hosts, 0);
+	assert_null(floors_forbids(&f.floors, f.hosts, 1));
+	floors_take(&f.floors, f.hosts, 1);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 2));
+	arena_done(&f.a);
+}
+
+static void an_unavailable_host_costs_nothing_even_under_the_floor(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 4, "eu");
+	f.hosts[2].avail = AVAIL_DOWN;
+	f.hosts[3].avail = AVAIL_UNKNOWN;
+	count(&f, 900);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 0));
+	assert_null(floors_forbids(&f.floors, f.hosts, 2));
+	assert_null(floors_forbids(&f.floors, f.hosts, 3));
+	arena_done(&f.a);
+}
+
+static void every_zone_and_region_has_its_own_floor(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 0, NULL);
+	for (int i = 0; i < 8; i++)
+		add(&f, "eu", i < 6 ? "a" : "b", AVAIL_UP, TASK_QUEUED);
+	count(&f, 500);
+	floors_take(&f.floors, f.hosts, 7); /* one of the two in zone b */
+	const struct domain *d = floors_forbids(&f.floors, f.hosts, 6);
+	assert_non_null(d);
+	assert_int_equal(d->kind, DOMAIN_ZONE);
+	assert_string_equal(d->name.s, "b");
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	arena_done(&f.a);
+}
+
+static void zones_of_one_name_in_two_regions_are_two(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 0, NULL);
+	add(&f, "eu", "a", AVAIL_UP, TASK_QUEUED);
+	add(&f, "eu", "a", AVAIL_UP, TASK_QUEUED);
+	add(&f, "us", "a", AVAIL_UP, TASK_QUEUED);
+	add(&f, "us", "a", AVAIL_UP, TASK_QUEUED);
+	count(&f, 500);
+	floors_take(&f.floors, f.hosts, 0);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 1));
+	assert_null(floors_forbids(&f.floors, f.hosts, 2));
+	arena_done(&f.a);
+}
+
+static void hosts_in_hand_count_as_commanded_and_skipped_ones_not_at_all(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 4, "eu");
+	f.tasks[0].state = TASK_ASSIGNED;
+	f.tasks[1].state = TASK_SKIPPED;
+	count(&f, 600); /* of 3: floor 2 */
+	assert_int_equal(f.floors.v[0].hosts, 3);
+	assert_int_equal(f.floors.v[0].floor, 2);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 2));
+	arena_done(&f.a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ninety_five_percent_of_ten_forbids_the_first_host),
+		cmocka_unit_test(each_taken_host_counts_until_the_floor_is_reached),
+		cmocka_unit_test(an_unavailable_host_costs_nothing_even_under_the_floor),
+		cmocka_unit_test(every_zone_and_region_has_its_own_floor),
+		cmocka_unit_test(zones_of_one_name_in_two_regions_are_two),
+		cmocka_unit_test(hosts_in_hand_count_as_commanded_and_skipped_ones_not_at_all),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

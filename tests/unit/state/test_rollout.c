@@ -1,0 +1,214 @@
+#include "tests/lib/test.h"
+#include "coordinator/state/machines.h"
+#include "tests/lib/fleet.h"
+
+static const char *const regions[] = {"eu", "us"};
+enum { ONE = 0x0100, TWO = 0x0200 };
+
+static int setup(void **state)
+{
+	static struct test_fleet f;
+	test_fleet_init(&f);
+	test_fleet_app(&f, "shop");
+	test_fleet_env(&f, "prod");
+	test_fleet_host(&f, "eu-1", "eu");
+	test_fleet_host(&f, "us-1", "us");
+	test_fleet_release(&f, "shop", "1.0");
+	test_fleet_release(&f, "shop", "2.0");
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	test_fleet_done(*state);
+	return 0;
+}
+
+static void a_plan_made_before_the_fleet_changed_is_stale(void **state)
+{
+	struct test_fleet *f = *state;
+	uint64_t planned = f->index;
+	test_fleet_host(f, "eu-2", "eu");
+	struct wave w = {.region = test_name("eu"), .state = WAVE_PENDING};
+	struct task t = {.host = test_name("eu-1"), .state = TASK_QUEUED};
+	struct command d = {.kind = COMMAND_DEPLOY,
+			    .deploy = {.deployment = {.id = {ONE},
+						      .app = test_name("shop"),
+						      .env = test_name("prod"),
+						      .target = test_target("1.0"),
+						      .state = ROLLOUT_RUNNING},
+				       .spec = "{}",
+				       .spec_len = 2,
+				       .state_index = planned,
+				       .waves = &w,
+				       .waves_nr = 1,
+				       .tasks = &t,
+				       .tasks_nr = 1}};
+	assert_int_equal(test_fleet_apply(f, &d), E_STALE);
+}
+
+static void an_assignment_has_a_number_a_fence_and_a_fallback(void **state)
+{
+	struct test_fleet *f = *state;
+	assert_int_equal(test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2), E_OK);
+	assert_int_equal(test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD), E_OK);
+	struct placement p = test_fleet_placement(f, "eu-1", "shop");
+	assert_int_equal(p.seq, 1);
+	assert_int_equal(p.fence.epoch, f->index);
+	assert_string_equal(p.desired.version.s, "1.0");
+	assert_true(digest_none(&p.fallback.id));
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
+}
+
+static void evidence_of_another_target_proves_nothing(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	struct task_result r = {.deployment = {ONE},
+				.host = test_name("eu-1"),
+				.seq = 1,
+				.state = TASK_HEALTHY,
+				.reason = "",
+				.evidence = {.target = test_target("2.0").id, .activation = 1, .passes = 3}};
+	struct command c = {.kind = COMMAND_TASK_RESULTS, .results = {.v = &r, .nr = 1}};
+	assert_int_equal(test_fleet_apply(f, &c), E_OK);
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
+	r.evidence.target = test_target("1.0").id;
+	r.evidence.activated_ms = 100; /* measured before it was started */
+	test_fleet_apply(f, &c);
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
+}
+
+static void a_result_of_an_overtaken_assignment_is_ignored(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	assert_int_equal(test_fleet_rollout_to(f, ONE, ROLLOUT_ROLLING_BACK), E_OK);
+	assert_int_equal(test_fleet_assign(f, ONE, "eu-1", DIRECTION_BACK), E_OK);
+	assert_int_equal(test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY), E_OK);
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_REVERTING);
+	test_fleet_result(f, ONE, "eu-1", TASK_REVERTED);
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_REVERTED);
+}
+
+static void only_a_whole_rollout_makes_a_version_stable(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	struct placement p = test_fleet_placement(f, "eu-1", "shop");
+	assert_string_equal(p.current.version.s, "1.0");
+	assert_true(digest_none(&p.stable.id));
+	assert_int_equal(test_fleet_rollout_to(f, ONE, ROLLOUT_SUCCEEDED), E_OK);
+	assert_string_equal(test_fleet_placement(f, "eu-1", "shop").stable.version.s, "1.0");
+}
+
+static void a_newer_deployment_supersedes_and_says_who(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	assert_int_equal(test_fleet_deploy(f, TWO, "shop", "2.0", regions, 2), E_OK);
+	struct deployment d = test_fleet_deployment(f, ONE);
+	assert_int_equal(d.state, ROLLOUT_SUPERSEDED);
+	assert_int_equal(d.superseded_by.v, TWO);
+	assert_non_null(strstr(d.reason, "2.0"));
+}
+
+static void one_that_goes_back_is_not_superseded(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_rollout_to(f, ONE, ROLLOUT_ROLLING_BACK);
+	assert_int_equal(test_fleet_deploy(f, TWO, "shop", "2.0", regions, 2), E_CONFLICT);
+}
+
+static void a_failed_target_is_refused_until_someone_lifts_the_mark(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	struct command back = {.kind = COMMAND_ROLLOUT_MOVE,
+			       .reason = "probes failed",
+			       .rollout_move = {.deployment = {ONE},
+						.from = ROLLOUT_RUNNING,
+						.to = ROLLOUT_ROLLING_BACK,
+						.blames_target = true}};
+	assert_int_equal(test_fleet_apply(f, &back), E_OK);
+	test_fleet_rollout_to(f, ONE, ROLLOUT_ROLLED_BACK);
+	assert_int_equal(test_fleet_deploy(f, TWO, "shop", "1.0", regions, 2), E_BAD_DIGEST);
+	assert_non_null(strstr(f->reply.text, "probes failed"));
+	struct command lift = {.kind = COMMAND_TARGET_RELEASE,
+			       .target_release = {.app = test_name("shop"), .target = test_target("1.0").id}};
+	assert_int_equal(test_fleet_apply(f, &lift), E_INVALID); /* no reason given */
+	lift.reason = "the probe was wrong";
+	assert_int_equal(test_fleet_apply(f, &lift), E_OK);
+	assert_int_equal(test_fleet_deploy(f, TWO, "shop", "1.0", regions, 2), E_OK);
+}
+
+static void a_removed_host_leaves_its_rollout_and_its_placements(void **state)
+{
+	struct test_fleet *f = *state;
+	struct placement p;
+	struct name host = test_name("eu-1"), app = test_name("shop");
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_apply(f, &(struct command){.kind = COMMAND_HOST_REMOVE, .host_remove = host});
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_SKIPPED);
+	assert_int_equal(view_placement(f->st, &f->a, &host, &app, &p), E_NOT_FOUND);
+}
+
+/* Verb x state on the fold itself: what the table says is what happens, and saying it twice changes nothing
+ * more. */
+static void every_verb_does_in_every_state_what_the_table_says(void **state)
+{
+	static const enum rollout_state reachable[] = {
+		ROLLOUT_RUNNING,   ROLLOUT_PAUSED, ROLLOUT_HELD,     ROLLOUT_ROLLING_BACK,
+		ROLLOUT_SUCCEEDED, ROLLOUT_FAILED, ROLLOUT_CANCELLED};
+	uint64_t id = 0x1000;
+	for (size_t s = 0; s < ARRAY_LEN(reachable); s++)
+		for (int v = 1; v < VERB_NR; v++, id++) {
+			struct test_fleet f;
+			test_fleet_init(&f);
+			test_fleet_app(&f, "shop");
+			test_fleet_env(&f, "prod");
+			test_fleet_host(&f, "eu-1", "eu");
+			test_fleet_release(&f, "shop", "1.0");
+			assert_int_equal(test_fleet_deploy(&f, id, "shop", "1.0", regions, 1), E_OK);
+			if (reachable[s] != ROLLOUT_RUNNING)
+				assert_int_equal(test_fleet_rollout_to(&f, id, reachable[s]), E_OK);
+			struct deployment d = test_fleet_deployment(&f, id);
+			struct verb_rule r = verb_rule((enum verb)v, &d);
+			int rc = test_fleet_verb(&f, id, (enum verb)v);
+			bool needs_bake = v == VERB_PROMOTE && r.effect == VERB_MOVES;
+			assert_int_equal(rc == E_OK, r.effect != VERB_REFUSED && !needs_bake);
+			assert_int_equal(test_fleet_deployment(&f, id).state,
+					 r.effect == VERB_MOVES && r.to != 0 ? r.to : reachable[s]);
+			enum rollout_state after = test_fleet_deployment(&f, id).state;
+			if (v != VERB_RESUME && v != VERB_RETRY)
+				test_fleet_verb(&f, id, (enum verb)v);
+			assert_int_equal(test_fleet_deployment(&f, id).state, after);
+			test_fleet_done(&f);
+		}
+}
+
+#define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_plan_made_before_the_fleet_changed_is_stale),
+		CASE(an_assignment_has_a_number_a_fence_and_a_fallback),
+		CASE(evidence_of_another_target_proves_nothing),
+		CASE(a_result_of_an_overtaken_assignment_is_ignored),
+		CASE(only_a_whole_rollout_makes_a_version_stable),
+		CASE(a_newer_deployment_supersedes_and_says_who),
+		CASE(one_that_goes_back_is_not_superseded),
+		CASE(a_failed_target_is_refused_until_someone_lifts_the_mark),
+		CASE(a_removed_host_leaves_its_rollout_and_its_placements),
+		CASE(every_verb_does_in_every_state_what_the_table_says),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
