@@ -84,7 +84,6 @@ static void free_if_unused(struct admin *a)
 		return;
 	void (*closed)(void *) = a->closed;
 	void *arg = a->closed_arg;
-	admin_ring_done(&a->ring);
 	free(a->path);
 	free(a);
 	if (closed)
@@ -126,7 +125,6 @@ int admin_open(uv_loop_t *loop, const struct admin_config *config, struct admin 
 	a->config = *config;
 	a->path = strdup(config->path);
 	PRE(a->path);
-	admin_ring_init(&a->ring, ADMIN_RING);
 	PRE(uv_pipe_init(loop, &a->pipe, 0) == 0);
 	PRE(uv_timer_init(loop, &a->tick) == 0);
 	a->pipe.data = a->tick.data = a;
@@ -151,28 +149,6 @@ void admin_close(struct admin *a, void (*closed)(void *arg), void *arg)
 	uv_close((uv_handle_t *)&a->tick, on_handle_closed);
 	for (struct admin_conn *c = a->conns; c; c = c->next)
 		admin_conn_close(c);
-}
-
-static void mark_dirty(struct admin *a, const struct changes *changes)
-{
-	for (struct admin_conn *c = a->conns; c; c = c->next)
-		for (size_t i = 0; c->watching && !c->dirty && i < changes->nr; i++)
-			c->dirty = changes->v[i].deployment.v == c->watched.v;
-}
-
-void admin_publish(struct admin *a, uint64_t index, uint32_t sub, struct wall_ms at,
-		   const struct changes *changes)
-{
-	admin_ring_changes(&a->ring, index, sub, at, changes);
-	mark_dirty(a, changes);
-}
-
-void admin_publish_step(struct admin *a, struct wall_ms at, const struct name *app, struct deployment_id d,
-			const struct name *host, const char *step, const char *note)
-{
-	struct admin_ring_event e = {.at = at, .app = *app, .host = *host, .deployment = d};
-	snprintf(e.reason, sizeof e.reason, "%s%s%s", step, note[0] ? ": " : "", note);
-	admin_ring_put(&a->ring, &e);
 }
 
 size_t admin_connections(const struct admin *a)

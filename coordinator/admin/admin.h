@@ -1,7 +1,7 @@
 /*
  * admin.h: the operator's socket. A Unix socket of mode 0660; the peer's uid and gid (SO_PEERCRED) give its
  * role; one request per connection, dispatched by commands.def; answers are framed protobuf
- * (proto/admin.proto, admin_frame.h).
+ * (proto/admin.proto, commands_frame.h).
  *
  * Everything runs on the loop's thread. What the server needs from the rest of the coordinator comes through
  * `struct admin_backend_ops`, filled by wavetraind; tests give a fake. Pointers the ops return live until the
@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/drive/events.h"
 #include "coordinator/state/command.h"
 #include "coordinator/state/state.h"
 
@@ -113,7 +114,8 @@ struct admin_backend_ops {
 	int (*upload_data)(void *b, void *upload, const uint8_t *p, size_t n, struct err *e);
 	int (*upload_finish)(void *b, void *upload, struct release *release, struct err *e);
 	void (*upload_cancel)(void *b, void *upload);
-	/* Log lines of one deployment (host "" = all). May be NULL. */
+	/* Log lines of one deployment (host "" = all), where they last. May be NULL: then those still in the
+	 * ring of events are given. */
 	int (*logs)(void *b, struct arena *a, struct deployment_id id, const char *host, admin_line_fn *each,
 		    void *arg);
 	/* The coordinator's own checks: disk, quorum, peers, certificates. May be NULL. */
@@ -125,6 +127,9 @@ struct admin_config {
 	gid_t gid;	  /* given to the socket; its members are operators. (gid_t)-1: keep the process's */
 	const struct admin_backend_ops *ops;
 	void *backend;
+	/* The story that watchers read; polled ten times a second, so nobody has to tell the server of news.
+	 */
+	struct events *events;
 	/* Who may do what. NULL: root and the owner of this process are ADMIN, members of the group OPERATOR,
 	 * others VIEWER. */
 	enum role (*role)(void *backend, uid_t uid, gid_t gid);
@@ -138,17 +143,6 @@ must_check int admin_open(uv_loop_t *loop, const struct admin_config *config, st
 /* Stop, drop all connections, remove the socket; `a` is freed once the loop closed its handles, then `closed`
  * (may be NULL). */
 void admin_close(struct admin *a, void (*closed)(void *arg), void *arg);
-
-/*
- * Feed the watchers. `publish` after each applied command, with what it changed: becomes resumable events
- * (cursor = log index and position). `step` for live news of a host that is not in the log. Kept in a ring of
- * the newest ADMIN_RING events.
- */
-enum { ADMIN_RING = 8192 };
-void admin_publish(struct admin *a, uint64_t index, uint32_t sub, struct wall_ms at,
-		   const struct changes *changes);
-void admin_publish_step(struct admin *a, struct wall_ms at, const struct name *app, struct deployment_id d,
-			const struct name *host, const char *step, const char *note);
 
 /* Connections now open; for metrics. */
 size_t admin_connections(const struct admin *a);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "coordinator/admin/admin_conn.h"
-#include "coordinator/admin/admin_frame.h"
+#include "coordinator/admin/commands_frame.h"
 #include "sys/log.h"
 
 /* ---- life
@@ -76,7 +76,7 @@ void admin_reply(struct admin_conn *c, const Admin__Reply *reply)
 	w->req.data = w;
 	w->c = c;
 	buf_init(&w->bytes);
-	admin_frame_put(&w->bytes, &reply->base);
+	commands_frame_put(&w->bytes, &reply->base);
 	uv_buf_t b = uv_buf_init((char *)w->bytes.data, (unsigned)w->bytes.len);
 	if (uv_write(&w->req, (uv_stream_t *)&c->pipe, &b, 1, on_written) != 0)
 		on_written(&w->req, -1);
@@ -223,15 +223,15 @@ static void take_frames(struct admin_conn *c)
 	while (!c->ended && !c->closing) {
 		const uint8_t *body;
 		size_t n;
-		enum frame_state s =
-			admin_frame_next(c->in.data + at, c->in.len - at, ADMIN_FRAME_REQUEST_MAX, &body, &n);
+		enum frame_state s = commands_frame_next(c->in.data + at, c->in.len - at,
+							 COMMANDS_FRAME_REQUEST_MAX, &body, &n);
 		if (s == FRAME_TOO_LARGE)
 			admin_fail(c, E_TOO_LARGE,
 				   "a request is at most 256 KiB; artifacts travel in smaller data frames",
 				   "the frame is larger than the limit");
 		if (s != FRAME_WHOLE)
 			break;
-		at += ADMIN_FRAME_HEAD + n;
+		at += COMMANDS_FRAME_HEAD + n;
 		take_frame(c, body, n);
 	}
 	if (c->ended)

@@ -8,7 +8,6 @@
 
 #include "base/buf.h"
 #include "coordinator/admin/admin.h"
-#include "coordinator/admin/admin_ring.h"
 #include "coordinator/state/view.h"
 #include "proto/admin.pb-c.h"
 
@@ -32,7 +31,6 @@ struct admin {
 	void *closed_arg;
 	struct admin_conn *conns;
 	size_t conns_nr;
-	struct admin_ring ring;
 };
 
 struct admin_conn {
@@ -57,7 +55,7 @@ struct admin_conn {
 	void (*then)(struct admin_conn *c, const struct command_reply *reply);
 	/* watching */
 	bool watching, dirty, whole_stream;
-	uint64_t next_event;
+	uint64_t seen_event; /* number of the newest event looked at */
 	struct deployment_id watched;
 	int64_t last_view_ms;
 	/* upload */

@@ -13,6 +13,7 @@ struct planned {
 	struct admin_plan_text text;
 	uint64_t state_index;
 	uint64_t size_bytes;
+	const char *supersedes; /* NULL: nothing */
 };
 
 static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, struct planned *p)
@@ -45,26 +46,43 @@ static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, st
 	return true;
 }
 
-/* One deployment per app and environment: said here in words, before the log would say it in a code. */
-static bool check_free(struct admin_conn *c, const struct admin_plan_request *rq)
+/*
+ * A newer deployment supersedes one that goes forward, which the plan says; one that goes back must finish.
+ * Said here in words, before the log would say it in a code.
+ */
+static bool check_free(struct admin_conn *c, const struct admin_plan_request *rq, struct planned *p)
 {
 	struct deployment active;
 	char id[DEPLOYMENT_ID_CAP];
 	if (view_active_deployment(ADMIN_STATE(c), &c->arena, &rq->app, &rq->env, &active) != E_OK)
 		return true;
 	deployment_id_text(active.id, id);
+	p->supersedes = arena_printf(&c->arena, "supersedes: %s to %s, by %s", id, active.target.version.s,
+				     active.initiator);
+	if (!active.back)
+		return true;
 	admin_fail(c, E_CONFLICT,
 		   arena_printf(&c->arena, "wait for it (wavetrain watch %s) or end it (wavetrain abort %s)",
 				id, id),
-		   "%s %s is being deployed to %s by %s already (%s, %s)", rq->app.s, active.target.version.s,
-		   rq->env.s, active.initiator, id, sm_name(&rollout_machine, (int)active.state));
+		   "%s is being taken back in %s by %s (%s)", rq->app.s, rq->env.s, id,
+		   sm_name(&rollout_machine, (int)active.state));
 	return false;
+}
+
+/* The backend's notes, and what will be superseded. */
+static void fill_notes(struct admin_conn *c, const struct planned *p, Admin__Plan *out)
+{
+	out->notes = arena_array(&c->arena, char *, p->text.notes_nr + 1);
+	for (size_t i = 0; i < p->text.notes_nr; i++)
+		out->notes[out->n_notes++] = admin_str(p->text.notes[i]);
+	if (p->supersedes)
+		out->notes[out->n_notes++] = admin_str(p->supersedes);
 }
 
 static bool make_plan(struct admin_conn *c, struct planned *p)
 {
 	struct admin_plan_request rq = {0};
-	if (!make_request(c, &rq, p) || !check_free(c, &rq))
+	if (!make_request(c, &rq, p) || !check_free(c, &rq, p))
 		return false;
 	p->state_index = state_applied(ADMIN_STATE(c));
 	p->cmd.kind = COMMAND_DEPLOY;
@@ -137,8 +155,7 @@ static void send_plan(struct admin_conn *c, const struct planned *p)
 	admin_bytes(c, &plan.artifact, &d->target.artifact);
 	plan.changes = (char **)(uintptr_t)p->text.changes;
 	plan.n_changes = p->text.changes_nr;
-	plan.notes = (char **)(uintptr_t)p->text.notes;
-	plan.n_notes = p->text.notes_nr;
+	fill_notes(c, p, &plan);
 	plan.severe = p->text.severe != NULL;
 	plan.severe_why = admin_str(p->text.severe);
 	plan.no_change = p->text.no_change;

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "coordinator/admin/admin_conn.h"
-#include "coordinator/admin/admin_frame.h"
+#include "coordinator/admin/commands_frame.h"
 
 /* ---- push
  * ----------------------------------------------------------------------------------------------------- */

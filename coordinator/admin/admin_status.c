@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/sm.h"
 #include "coordinator/admin/admin_conn.h"
@@ -134,7 +135,7 @@ Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment
 	fill_waiting(c, d, r);
 	r->target_bad = view_bad(ADMIN_STATE(c), &c->arena, &d->app, &d->target.id, &mark) == E_OK;
 	r->now_ms = ADMIN_OPS(c)->now(ADMIN_B(c)).v;
-	r->cursor = admin_ring_newest(&c->admin->ring);
+	r->cursor = events_newest(c->admin->config.events);
 	return r;
 }
 
@@ -262,22 +263,33 @@ void admin_explain(struct admin_conn *c)
 	admin_done_rollout(c, 0, d.id, 0, "");
 }
 
+/* What the ring still holds of the hosts' log lines. */
+static void ring_logs(struct waiting *w, struct deployment_id id, const char *host)
+{
+	const struct events *ev = w->c->admin->config.events;
+	const struct event *e;
+	uint64_t missed;
+	for (uint64_t after = 0; (e = events_after(ev, after, &missed)); after = e->number)
+		if (e->kind == EVENT_LOG && e->deployment.v == id.v &&
+		    (!host[0] || strcmp(host, e->host.s) == 0))
+			add_line(w, arena_printf(&w->c->arena, "%s %s: %s", e->host.s, e->from, e->text));
+}
+
 void admin_logs(struct admin_conn *c)
 {
 	struct waiting w = {.c = c};
 	struct deployment d;
 	struct host host;
 	const char *wanted = c->request->rollout->host;
-	if (!ADMIN_OPS(c)->logs) {
-		admin_fail(c, E_UNSUPPORTED, "look on the host: journalctl -u wavetrain-agent",
-			   "this coordinator keeps no log lines of hosts");
-		return;
-	}
+	int rc = E_OK;
 	if (!admin_need_rollout(c, c->request->rollout, &d))
 		return;
 	if (wanted[0] && !admin_need_host(c, wanted, &host))
 		return;
-	int rc = ADMIN_OPS(c)->logs(ADMIN_B(c), &c->arena, d.id, wanted, add_line, &w);
+	if (ADMIN_OPS(c)->logs)
+		rc = ADMIN_OPS(c)->logs(ADMIN_B(c), &c->arena, d.id, wanted, add_line, &w);
+	else
+		ring_logs(&w, d.id, wanted);
 	if (rc != E_OK) {
 		admin_fail(c, rc, NULL, "the log lines could not be read: %s", err_text(rc));
 		return;

@@ -4,23 +4,24 @@
 
 enum { VIEW_MS = 1000, EVENTS_PER_TICK = 1000 };
 
-static void send_event(struct admin_conn *c, const struct admin_ring_event *e)
+static void send_event(struct admin_conn *c, const struct event *e)
 {
 	Admin__Event event = ADMIN__EVENT__INIT;
 	Admin__Reply reply = ADMIN__REPLY__INIT;
 	char id[DEPLOYMENT_ID_CAP];
-	event.cursor = e->cursor;
+	event.cursor = e->number;
 	event.at_ms = e->at.v;
-	event.kind = admin_str(change_kind_name(e->kind));
+	event.kind = admin_str(event_kind_name(e->kind));
 	event.app = admin_str(e->app.s);
 	event.host = admin_str(e->host.s);
+	event.region = admin_str(e->region.s);
 	if (e->deployment.v)
 		event.deployment = admin_str(deployment_id_text(e->deployment, id));
 	event.wave = e->wave;
-	event.has_wave = e->kind == CHANGE_WAVE || e->kind == CHANGE_TASK;
-	event.from = admin_str(change_state_name(e->kind, e->from));
-	event.to = admin_str(change_state_name(e->kind, e->to));
-	event.reason = admin_str(e->reason);
+	event.has_wave = e->kind == EVENT_WAVE || e->kind == EVENT_TASK;
+	event.from = admin_str(e->from);
+	event.to = admin_str(e->to);
+	event.reason = admin_str(e->text);
 	reply.body_case = ADMIN__REPLY__BODY_EVENT;
 	reply.event = &event;
 	admin_reply(c, &reply);
@@ -32,14 +33,14 @@ static void send_reset(struct admin_conn *c)
 	Admin__Reply reply = ADMIN__REPLY__INIT;
 	event.reset = true;
 	event.kind = admin_str("reset");
-	event.reason = admin_str("older events are gone; what follows begins later");
+	event.reason = admin_str("events in between are gone here; what follows begins later");
 	event.at_ms = ADMIN_OPS(c)->now(ADMIN_B(c)).v;
 	reply.body_case = ADMIN__REPLY__BODY_EVENT;
 	reply.event = &event;
 	admin_reply(c, &reply);
 }
 
-static bool wanted(const struct admin_conn *c, const struct admin_ring_event *e)
+static bool wanted(const struct admin_conn *c, const struct event *e)
 {
 	return c->whole_stream || e->deployment.v == c->watched.v;
 }
@@ -48,14 +49,17 @@ static bool wanted(const struct admin_conn *c, const struct admin_ring_event *e)
 static bool send_events(struct admin_conn *c)
 {
 	for (int i = 0; i < EVENTS_PER_TICK; i++) {
-		const struct admin_ring_event *e = admin_ring_get(&c->admin->ring, c->next_event);
+		uint64_t missed;
+		const struct event *e = events_after(c->admin->config.events, c->seen_event, &missed);
 		if (!e)
 			return true;
-		if (e->number > c->next_event)
+		if (missed && c->seen_event)
 			send_reset(c);
-		c->next_event = e->number + 1;
-		if (wanted(c, e))
-			send_event(c, e);
+		c->seen_event = e->number;
+		if (!wanted(c, e))
+			continue;
+		c->dirty = true;
+		send_event(c, e);
 	}
 	return false;
 }
@@ -100,12 +104,14 @@ void admin_watch_tick(struct admin_conn *c)
 
 void admin_watch_start(struct admin_conn *c, const struct deployment *d, uint64_t cursor)
 {
-	bool reset = false;
+	uint64_t newest = events_newest(c->admin->config.events);
+	/* A cursor from the future is one of another coordinator or of a life before: begin at what is new
+	 * here. */
+	c->seen_event = cursor && cursor <= newest ? cursor : newest;
 	c->watched = d->id;
-	c->next_event = cursor ? admin_ring_after(&c->admin->ring, cursor, &reset) : c->admin->ring.next;
 	c->last_view_ms = INT64_MIN / 2;
 	c->watching = true;
-	if (reset)
+	if (cursor > newest)
 		send_reset(c);
 	admin_watch_tick(c);
 }
@@ -120,10 +126,10 @@ void admin_watch(struct admin_conn *c)
 void admin_events(struct admin_conn *c)
 {
 	const Admin__RolloutArgs *args = c->request->rollout;
-	bool reset = false;
+	bool future = args->cursor > events_newest(c->admin->config.events);
 	c->whole_stream = true;
-	c->next_event = admin_ring_after(&c->admin->ring, args->cursor, &reset);
-	if (reset && args->cursor)
+	c->seen_event = future ? 0 : args->cursor;
+	if (future)
 		send_reset(c);
 	if (args->follow) {
 		c->watching = true;

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "coordinator/admin/admin_frame.h"
+#include "coordinator/admin/commands_frame.h"
 #include "coordinator/cli/cli.h"
 
 enum { ANSWER_MS = 30000, SPINNER_MS = 100 };
@@ -142,7 +142,7 @@ bool client_send(struct client *cl, const ProtobufCMessage *m)
 	struct buf out;
 	size_t at = 0;
 	buf_init(&out);
-	admin_frame_put(&out, m);
+	commands_frame_put(&out, m);
 	while (at < out.len) {
 		ssize_t n = send(cl->fd, out.data + at, out.len - at, MSG_NOSIGNAL);
 		if (n < 0 && errno != EINTR)
@@ -188,13 +188,14 @@ static bool take_reply(struct client *cl, Admin__Reply **reply, bool *broken)
 {
 	const uint8_t *body;
 	size_t n;
-	enum frame_state s = admin_frame_next(cl->in.data, cl->in.len, ADMIN_FRAME_REPLY_MAX, &body, &n);
+	enum frame_state s =
+		commands_frame_next(cl->in.data, cl->in.len, COMMANDS_FRAME_REPLY_MAX, &body, &n);
 	*broken = s == FRAME_TOO_LARGE;
 	if (s != FRAME_WHOLE)
 		return false;
 	*reply = admin__reply__unpack(NULL, n, body);
 	*broken = *reply == NULL;
-	buf_drop(&cl->in, ADMIN_FRAME_HEAD + n);
+	buf_drop(&cl->in, COMMANDS_FRAME_HEAD + n);
 	return *reply != NULL;
 }
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "coordinator/admin/admin_frame.h"
+#include "coordinator/admin/commands_frame.h"
 #include "coordinator/cli/cli.h"
 
 /* An archive on its way to the coordinator. */
@@ -96,7 +96,7 @@ static void show_progress(struct push *p, uint64_t done, bool last)
 /* True while the coordinator still takes data; when it answered early, the answer is read by the caller. */
 static bool send_bytes(struct push *p, struct client *cl, uint64_t offset)
 {
-	uint8_t chunk[ADMIN_FRAME_CHUNK];
+	uint8_t chunk[COMMANDS_FRAME_CHUNK];
 	Admin__Data data = ADMIN__DATA__INIT;
 	ssize_t n;
 	if (offset)

@@ -100,10 +100,9 @@ static void event_line(struct watch *w, const Admin__Event *e)
 		to[0] = (char)(to[0] + 'a' - 'A');
 	if (e->has_wave)
 		snprintf(where, sizeof where, "wave-%u ", e->wave + 1);
-	snprintf(line, sizeof line, "%s %s %s%s%s%s%s%s%s", at[0] ? at + 11 : "-",
+	snprintf(line, sizeof line, "%s %s %s%s%s%s%s%s", at[0] ? at + 11 : "-",
 		 cli_short_id(id, sizeof id, e->deployment), where, e->host[0] ? e->host : e->kind,
-		 to[0] ? " " : "", to, e->reason[0] ? "  " : "", e->reason,
-		 e->kind[0] && !e->host[0] && !e->has_wave && e->app[0] ? "" : "");
+		 to[0] ? " " : "", to, e->reason[0] ? "  " : "", e->reason);
 	cli_put_cut(&w->out, line, sizeof line);
 	buf_puts(&w->out, "\n");
 	cli_flush(&w->out);
@@ -124,13 +123,16 @@ static void json_line(struct watch *w, const char *key, const ProtobufCMessage *
 
 static void take_event(struct watch *w, const Admin__Event *e)
 {
-	/* A step without cursor is live only; a repeated one after a reconnect was shown already. */
-	if (e->cursor && e->cursor < w->cursor)
+	bool log = strcmp(e->kind, "log") == 0;
+	/* Numbers start anew on another coordinator; a repeated one after a reconnect was shown already. */
+	if (e->reset)
+		w->cursor = 0;
+	if (e->cursor && e->cursor <= w->cursor)
 		return;
 	w->cursor = e->cursor ? e->cursor : w->cursor;
 	if (w->c->args.format == FORMAT_JSONL)
 		json_line(w, "event", &e->base);
-	else if (w->c->args.format == FORMAT_TEXT && !w->c->out.animate)
+	else if (w->c->args.format == FORMAT_TEXT && !w->c->out.animate && (!log || w->c->args.verbose))
 		event_line(w, e);
 }
 
