@@ -73,8 +73,8 @@ static void put_next(struct buf *out, const Admin__Rollout *r)
 	char line[512];
 	if (count_back(r) != r->n_tasks)
 		snprintf(line, sizeof line,
-			 "wavetrain rollback %.40s --reason TEXT, or wavetrain deploy %.64s %.64s -e %.64s",
-			 r->id, r->app, r->from_version[0] ? r->from_version : r->version, r->env);
+			 "wavetrain agents list shows what runs; then wavetrain deploy %.64s %.64s -e %.64s",
+			 r->app, r->from_version[0] ? r->from_version : r->version, r->env);
 	else if (r->target_bad)
 		snprintf(line, sizeof line,
 			 "fix it and deploy a new version; was the version not at fault: wavetrain release "

@@ -277,6 +277,7 @@ static int run(struct watch *w)
 static int watch_args(struct cli *c, const Admin__RolloutArgs *args, bool wanted_back)
 {
 	struct watch w = {.c = c, .args = *args, .wanted_back = wanted_back, .cursor = args->cursor};
+	cli_catch_interrupt();
 	int rc = client_open(c, &w.cl); /* says why when nobody answers at all */
 	if (rc != EXIT_DONE)
 		return rc;
@@ -284,7 +285,6 @@ static int watch_args(struct cli *c, const Admin__RolloutArgs *args, bool wanted
 	buf_init(&w.out);
 	if (c->args.timeout_ms)
 		w.deadline_ms = cli_mono_ms() + c->args.timeout_ms;
-	cli_catch_interrupt();
 	rc = connect_again(&w) || reconnect(&w) ? run(&w) : w.exit_code;
 	client_close(&w.cl);
 	if (w.model)

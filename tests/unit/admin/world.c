@@ -112,7 +112,11 @@ static bool plan_host(void *arg, const struct host *h)
 		p->waves[i].after = i ? 1ull << (i - 1) : 0;
 		p->waves_nr++;
 	}
-	p->tasks[p->tasks_nr++] = (struct task){.host = h->name, .wave = (uint32_t)i, .state = TASK_QUEUED};
+	p->tasks[p->tasks_nr] = (struct task){.host = h->name,
+					      .wave = (uint32_t)i,
+					      .position = (uint32_t)p->tasks_nr,
+					      .state = TASK_QUEUED};
+	p->tasks_nr++;
 	return true;
 }
 
