@@ -188,6 +188,7 @@ static void take_status(struct drive *d, struct fleet_host *h, const Wavetrain__
 {
 	bool changed = false;
 	h->free_bytes = p->free_bytes;
+	h->polled_at = now;
 	for (size_t i = 0; i < p->n_apps; i++)
 		changed |= fleet_status(h, p->apps[i], now);
 	changed |= fleet_prune(h, p->n_apps, p->apps);

@@ -30,6 +30,7 @@ struct fleet_host {
 	struct name name;
 	uint64_t session; /* 0 = not connected */
 	bool greeted;
+	struct wall_ms polled_at; /* its last status */
 	struct wall_ms last_seen; /* 0 = never by this coordinator */
 	bool parked;
 	struct token poll;

@@ -27,6 +27,7 @@ struct host_view {
 	enum availability avail;
 	struct digest running;	 /* target id; all zero = nothing or not known */
 	struct wall_ms up_since; /* AVAIL_UP without a break since */
+	struct wall_ms heard_at; /* when it said this; 0 = never to this leader */
 	int64_t silent_ms;    /* since its last sign of life, or since the leader began if there was none */
 	enum task_state step; /* where it says it is; 0 = not known */
 };

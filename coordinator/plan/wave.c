@@ -85,6 +85,8 @@ static bool on_rolling(struct step *s, uint32_t w)
 static struct wall_ms bake_began(struct step *s, uint32_t w, const char **waiting_for)
 {
 	struct wall_ms began = s->v->waves[w].state_since;
+	if (s->waves[w].last_good.v > began.v) /* a host that came or was tried again while the others baked */
+		began = s->waves[w].last_good;
 	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++) {
 		const struct host_view *h = &s->v->hosts[i];
 		if (s->v->tasks[i].state != TASK_HEALTHY)
@@ -105,7 +107,9 @@ static bool late_failures(struct step *s, uint32_t w)
 	size_t nr = 0;
 	for (uint32_t i = t->first; i < t->end; i++) {
 		const struct task *k = &s->v->tasks[i];
-		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN)
+		/* What it said before its result came is about the time when it was being changed. */
+		bool since = s->v->hosts[i].heard_at.v > k->state_since.v;
+		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN || !since)
 			continue;
 		v[nr++] = (struct task_result){.deployment = k->deployment,
 					       .host = k->host,

@@ -39,7 +39,7 @@ static void put_assignment(struct apply *ap, const struct deployment *d, struct 
 		.kind = CHANGE_PLACEMENT, .app = d->app, .host = t->host, .deployment = d->id};
 }
 
-static void assign_one(struct apply *ap, const struct deployment *d, const struct name *host)
+static bool assign_one(struct apply *ap, const struct deployment *d, const struct name *host)
 {
 	bool back = ap->c->assign.direction == DIRECTION_BACK;
 	enum task_state to = back ? TASK_REVERTING : TASK_ASSIGNED;
@@ -47,9 +47,9 @@ static void assign_one(struct apply *ap, const struct deployment *d, const struc
 	struct task t;
 	if (view_host(ap->st, ap->a, host, &h) != E_OK || h.removed ||
 	    view_task(ap->st, ap->a, d->id, host, &t) != E_OK)
-		return;
+		return false;
 	if (!sm_edge_allowed(&task_machine, (int)t.state, (int)to))
-		return;
+		return false;
 	t.direction = ap->c->assign.direction;
 	t.touched = true;
 	t.attempts += !back;
@@ -58,6 +58,7 @@ static void assign_one(struct apply *ap, const struct deployment *d, const struc
 	t.deadline.v = d->limits.task_ms == 0 ? 0 : ap->c->at.v + d->limits.task_ms;
 	put_assignment(ap, d, &h, &t);
 	PRE(apply_task_move(ap, &t, &d->app, to, "") == E_OK);
+	return true;
 }
 
 int apply_assign(struct apply *ap)
@@ -71,9 +72,10 @@ int apply_assign(struct apply *ap)
 	if (!may_assign(&d, ap->c->assign.direction))
 		return apply_refuse(ap, E_CONFLICT, "the rollout is %s by now",
 				    sm_name(&rollout_machine, (int)d.state));
+	size_t assigned = 0;
 	for (size_t i = 0; i < ap->c->assign.hosts_nr; i++)
-		assign_one(ap, &d, &ap->c->assign.hosts[i]);
-	return E_OK;
+		assigned += assign_one(ap, &d, &ap->c->assign.hosts[i]);
+	return assigned > 0 ? E_OK : apply_refuse(ap, E_CONFLICT, "none of these hosts can be assigned any more");
 }
 
 /* ---- results

@@ -320,6 +320,7 @@ Row__Deployment *deployment_message(struct arena *a, const struct deployment *v)
 	m->progress_deadline = v->progress_deadline.v;
 	m->total_deadline = v->total_deadline.v;
 	m->superseded_by = v->superseded_by.v;
+	m->selector = labels_messages(a, &v->selector, &m->n_selector);
 	return m;
 }
 
@@ -344,7 +345,8 @@ bool deployment_of(struct arena *a, const Row__Deployment *m, struct deployment 
 	out->progress_deadline.v = m->progress_deadline;
 	out->total_deadline.v = m->total_deadline;
 	out->superseded_by.v = m->superseded_by;
-	return codec_name(&out->app, m->app) && codec_name(&out->env, m->env) &&
+	return labels_of(a, m->n_selector, m->selector, &out->selector) &&
+	       codec_name(&out->app, m->app) && codec_name(&out->env, m->env) &&
 	       target_of(a, m->target, &out->target) && codec_version(&out->from_version, m->from_version) &&
 	       limits_of(a, m->limits, &out->limits) && m->state < ROLLOUT_STATE_NR && m->state > 0 &&
 	       m->resume_to < ROLLOUT_STATE_NR && trace_of(m->trace, &out->trace);

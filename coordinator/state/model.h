@@ -163,6 +163,7 @@ struct deployment {
 	struct deployment_id id;
 	struct name app, env;
 	struct target target;
+	struct labels selector;	  /* which hosts it is for: all labels equal; late hosts are matched against it */
 	struct name from_version; /* what most hosts ran when it was made; for people */
 	struct limits limits;
 	enum rollout_state state;

@@ -86,7 +86,8 @@ static void tick_later(struct coordinator *c, int64_t delay_ms)
 	c->timer = world_at(c->w, delay_ms, tick_cb, c);
 }
 
-/* ---- the log ------------------------------------------------------------------------------------------------------- */
+/* ---- the log
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void append(struct coordinator *c, const uint8_t *p, size_t n)
 {
@@ -111,7 +112,8 @@ static struct command_reply apply(struct coordinator *c, uint64_t index, bool re
 	struct command cmd;
 	int rc = state_apply(c->st, &c->arena, index, 0, e->p, e->n, &reply, &ch);
 	if (rc != E_OK)
-		world_violation(c->w, "the fold cannot apply entry %llu: %s", (unsigned long long)index, err_name(rc));
+		world_violation(c->w, "the fold cannot apply entry %llu: %s", (unsigned long long)index,
+				err_name(rc));
 	c->store->ops->commit(c->store);
 	if (replay || rc != E_OK)
 		return reply;
@@ -182,10 +184,12 @@ struct command_reply coordinator_now(struct coordinator *c, const struct command
 	command_encode(&b, &stamped);
 	append(c, b.data, b.len);
 	buf_done(&b);
+	tick_later(c, 0);
 	return apply(c, c->log_nr, false);
 }
 
-/* ---- drive's ports ----------------------------------------------------------------------------------------------- */
+/* ---- drive's ports
+ * ----------------------------------------------------------------------------------------------- */
 
 static void port_propose(void *arg, const struct command *cmd, drive_proposed_fn *done, void *done_arg)
 {
@@ -270,8 +274,6 @@ struct coordinator *coordinator_new(struct world *w, const struct coordinator_ho
 	c->events = events_new(4096, 1);
 	arena_init(&c->arena);
 	start(c);
-	coordinator_now(c, &(struct command){.kind = COMMAND_CLUSTER_INIT,
-					     .init = {.cluster_hi = CLUSTER_HI, .cluster_lo = CLUSTER_LO, .name = {"sim"}}});
 	return c;
 }
 
@@ -307,7 +309,8 @@ void coordinator_restart(struct coordinator *c)
 	world_say(c->w, "coordinator: back, term %llu, %zu entries", (unsigned long long)c->term, c->log_nr);
 }
 
-void coordinator_session_opened(struct coordinator *c, uint64_t session, const struct name *host, uint64_t generation)
+void coordinator_session_opened(struct coordinator *c, uint64_t session, const struct name *host,
+				uint64_t generation)
 {
 	drive_session_opened(c->drive, session, host, generation, (struct wall_ms){c->w->now_ms});
 	tick_later(c, 0);

@@ -67,7 +67,8 @@ struct world_event *world_at(struct world *w, int64_t delay_ms, world_fn *fn, vo
 {
 	struct world_event *e = malloc(sizeof *e);
 	PRE(e != NULL && delay_ms >= 0);
-	*e = (struct world_event){.at = w->now_ms + delay_ms, .sequence = w->sequence++, .fn = fn, .arg = arg};
+	*e = (struct world_event){
+		.at = w->now_ms + delay_ms, .sequence = w->sequence++, .fn = fn, .arg = arg};
 	if (w->nr == w->cap) {
 		w->cap = w->cap == 0 ? 256 : 2 * w->cap;
 		w->heap = realloc(w->heap, w->cap * sizeof(struct world_event *));

@@ -1,7 +1,7 @@
 /*
- * world.h: virtual time for the simulator. Everything that happens is an event at a time; events of equal time happen in
- * the order they were made (the tie-break rule). One seeded generator decides all chance. Each event hashes what it did
- * into the trace: the same seed gives the same trace hash.
+ * world.h: virtual time for the simulator. Everything that happens is an event at a time; events of equal
+ * time happen in the order they were made (the tie-break rule). One seeded generator decides all chance. Each
+ * event hashes what it did into the trace: the same seed gives the same trace hash.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H

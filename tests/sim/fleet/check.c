@@ -1,0 +1,342 @@
+/*
+ * check.c: what must hold after every event, looked at from outside: from the commands as they are committed,
+ * from what hosts really do, and from nothing the planner or the fold computed for themselves.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tests/sim/fleet/host_internal.h"
+#include "tests/sim/fleet/sim.h"
+
+enum { ASSIGNMENTS_MAX = 20000, CHAINS_MAX = 8000 };
+
+struct assigned {
+	struct name host;
+	uint64_t epoch;
+	struct digest target, fallback;
+	enum direction direction;
+};
+
+struct check {
+	struct sim *s;
+	struct assigned assigned[ASSIGNMENTS_MAX];
+	size_t assigned_nr;
+	uint64_t obeyed[SIM_HOSTS_MAX];	   /* highest epoch each host began an effect of */
+	int64_t down_since[SIM_HOSTS_MAX]; /* not available since; 0 = available */
+	int64_t up_since[SIM_HOSTS_MAX];
+	struct digest *chains;		   /* by index */
+	size_t chains_nr;
+};
+
+static struct check *the_check;
+
+struct check *check_new(struct sim *s)
+{
+	struct check *c = calloc(1, sizeof *c);
+	PRE(c != NULL);
+	c->s = s;
+	c->chains = calloc(CHAINS_MAX, sizeof *c->chains);
+	PRE(c->chains != NULL);
+	the_check = c;
+	return c;
+}
+
+void check_free(struct check *c)
+{
+	free(c->chains);
+	free(c);
+}
+
+static size_t index_of(const struct check *c, const struct sim_host *h)
+{
+	return (size_t)(h - c->s->hosts);
+}
+
+/* ---- hosts
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static const struct assigned *find(const struct check *c, const struct name *host, uint64_t epoch)
+{
+	for (size_t i = c->assigned_nr; i-- > 0;)
+		if (c->assigned[i].epoch == epoch && name_eq(&c->assigned[i].host, host))
+			return &c->assigned[i];
+	return NULL;
+}
+
+/* A lower fence is never obeyed after a higher one. */
+void host_check_effect(struct sim_host *h, const struct agent_effect *e)
+{
+	struct check *c = the_check;
+	uint64_t *highest = &c->obeyed[index_of(c, h)], epoch = e->record->assignment.fence.epoch;
+	if (epoch < *highest)
+		world_violation(h->w, "%s: works for epoch %llu after it obeyed %llu", h->name.s,
+				(unsigned long long)epoch, (unsigned long long)*highest);
+	if (epoch > *highest)
+		*highest = epoch;
+	if (!h->has_record || h->record.state != h->agent.apps[0].r.state)
+		if (e->kind != EFFECT_ENSURE && !host_planted_skip_fsync(h))
+			world_violation(h->w, "%s: does %d before it stands in the journal", h->name.s,
+					(int)e->kind);
+	if (host_planted_skip_fsync(h))
+		world_violation(h->w, "%s: works without a durable journal", h->name.s);
+}
+
+/* No host starts what no committed assignment of that epoch names. */
+void host_check_start(struct sim_host *h, const struct agent_target *t)
+{
+	struct check *c = the_check;
+	uint64_t epoch = h->agent.apps[0].r.assignment.fence.epoch;
+	const struct assigned *as = find(c, &h->name, epoch);
+	if (as == NULL)
+		world_violation(h->w, "%s: starts %s for epoch %llu, which nobody committed", h->name.s,
+				t->version.s, (unsigned long long)epoch);
+	else if (!digest_eq(&as->target, &t->id) && !digest_eq(&as->fallback, &t->id))
+		world_violation(h->w, "%s: starts %s, which its assignment does not name", h->name.s,
+				t->version.s);
+}
+
+bool host_planted_retain(void)
+{
+	return false;
+}
+
+bool host_planted_skip_fsync(const struct sim_host *h)
+{
+	return false;
+}
+
+/* ---- commits
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static struct state *st(const struct check *c)
+{
+	return coordinator_state(c->s->c);
+}
+
+static void note_assignments(struct check *c, const struct command *cmd, uint64_t index)
+{
+	struct arena *a = &c->s->arena;
+	struct placement p;
+	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
+		if (view_placement(st(c), a, &cmd->assign.hosts[i], &c->s->app, &p) != E_OK ||
+		    p.fence.epoch != index)
+			continue;
+		PRE(c->assigned_nr < ASSIGNMENTS_MAX);
+		c->assigned[c->assigned_nr++] = (struct assigned){.host = p.host,
+								  .epoch = index,
+								  .target = p.desired.id,
+								  .fallback = p.fallback.id,
+								  .direction = p.direction};
+	}
+}
+
+/* How long a host must have been down before the planner can be expected to know. */
+enum { KNOWN_MS = 90000, KNOWN_UP_MS = 35000 };
+
+static void watch_serving(struct check *c)
+{
+	for (size_t i = 0; i < c->s->hosts_nr; i++) {
+		const struct sim_host *h = &c->s->hosts[i];
+		/* D2: available is in rotation, healthy, and its lease valid; a host that cannot be heard is not available. */
+		bool available = sim_host_serving(h) && h->session != 0 && !h->cut;
+		if (available != (c->down_since[i] == 0)) {
+			c->down_since[i] = available ? 0 : c->s->w.now_ms;
+			c->up_since[i] = available ? c->s->w.now_ms : 0;
+		}
+	}
+}
+
+static bool in_hand(enum task_state s)
+{
+	return (s >= TASK_ASSIGNED && s <= TASK_PROBING) || s == TASK_REVERTING;
+}
+
+/* The floor of one region, or of the group (region NULL), counted from committed tasks and from what hosts
+ * really do. */
+static void check_floor(struct check *c, const struct deployment *d, const struct task *tasks, size_t nr,
+			const struct name *region, permille p)
+{
+	uint32_t hosts = 0, out = 0;
+	for (size_t i = 0; i < nr; i++) {
+		struct sim_host *h = sim_host(c->s, tasks[i].host.s);
+		if (h == NULL || tasks[i].state == TASK_SKIPPED ||
+		    (region != NULL && !name_eq(&h->region, region)))
+			continue;
+		int64_t down = c->down_since[index_of(c, h)];
+		bool known_down = down != 0 && c->s->w.now_ms - down > KNOWN_MS;
+		hosts++;
+		out += in_hand(tasks[i].state) || known_down;
+	}
+	uint32_t floor = (hosts * p + 999) / 1000;
+	if (hosts - out < floor)
+		world_violation(&c->s->w, "floor: %u of %u hosts of %s are out or in hand, the floor is %u",
+				out, hosts, region == NULL ? "the group" : region->s, floor);
+}
+
+/* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can lower availability. */
+static bool took_a_serving_host(struct check *c, const struct command *cmd)
+{
+	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
+		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
+		if (h == NULL || c->down_since[index_of(c, h)] != 0)
+			continue;
+		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS)
+			return true;
+	}
+	return false;
+}
+
+static void check_waves(struct check *c, const struct command *cmd, const struct wave *waves)
+{
+	struct arena *a = &c->s->arena;
+	struct task t;
+	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
+		if (view_task(st(c), a, cmd->assign.deployment, &cmd->assign.hosts[i], &t) != E_OK)
+			continue;
+		for (uint32_t w = 0; w < t.wave; w++) {
+			bool over = waves[w].state == WAVE_PASSED || waves[w].state == WAVE_SKIPPED;
+			if ((waves[t.wave].after & SM_TO(w)) != 0 && !over)
+				world_violation(&c->s->w, "%s of wave %u is assigned while wave %u is %s",
+						t.host.s, t.wave + 1, w + 1,
+						sm_name(&wave_machine, (int)waves[w].state));
+		}
+	}
+}
+
+static void on_assign(struct check *c, const struct command *cmd)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr;
+	if (view_rollout(st(c), a, cmd->assign.deployment, &d, &waves, &tasks, &nr) != E_OK)
+		return;
+	if (cmd->assign.direction == DIRECTION_FORWARD)
+		check_waves(c, cmd, waves);
+	permille p = cmd->assign.direction == DIRECTION_FORWARD ? d.limits.floor : d.limits.back_floor;
+	if (d.limits.recreate || p == 0 || !took_a_serving_host(c, cmd))
+		return;
+	check_floor(c, &d, tasks, nr, NULL, p);
+	for (uint32_t w = 0; w < d.waves_nr; w++)
+		check_floor(c, &d, tasks, nr, &waves[w].region, p);
+}
+
+/* D6: a wave passes only after its bake, and only with no more failures than its budget. */
+static void on_wave_passed(struct check *c, const struct command *cmd)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr;
+	uint32_t bad = 0, hosts = 0;
+	if (view_rollout(st(c), a, cmd->wave_move.deployment, &d, &waves, &tasks, &nr) != E_OK)
+		return;
+	const struct wave *w = &waves[cmd->wave_move.wave];
+	for (size_t i = 0; i < nr; i++) {
+		if (tasks[i].wave != w->index || tasks[i].state == TASK_SKIPPED)
+			continue;
+		hosts++;
+		bad += tasks[i].state == TASK_FAILED || tasks[i].state == TASK_LOST;
+		bool baked = c->s->w.now_ms - tasks[i].state_since.v >= w->bake_ms;
+		if (tasks[i].state == TASK_HEALTHY && !baked && !w->promoted && !d.promoted)
+			world_violation(&c->s->w, "wave %u passed before %s had baked", w->index + 1,
+					tasks[i].host.s);
+	}
+	uint32_t budget = d.limits.budget.is_share ? d.limits.budget.v * hosts / 1000 : d.limits.budget.v;
+	if (bad > budget)
+		world_violation(&c->s->w, "wave %u passed with %u bad hosts, the budget is %u", w->index + 1,
+				bad, budget);
+}
+
+void check_applied(struct check *c, const struct command *cmd, const struct command_reply *r,
+		   const struct changes *ch)
+{
+	uint64_t index = coordinator_index(c->s->c);
+	if (index >= CHAINS_MAX) {
+		world_violation(&c->s->w, "the log grows without end: %llu entries", (unsigned long long)index); /* A5 */
+		return;
+	}
+	c->chains[index] = state_chain(st(c));
+	if (index > c->chains_nr)
+		c->chains_nr = index;
+	watch_serving(c);
+	if (r->code != E_OK)
+		return;
+	if (cmd->kind == COMMAND_ASSIGN) {
+		note_assignments(c, cmd, index);
+		on_assign(c, cmd);
+	}
+	if (cmd->kind == COMMAND_WAVE_MOVE && cmd->wave_move.to == WAVE_PASSED)
+		on_wave_passed(c, cmd);
+}
+
+/* Equal index, equal chain: the replay must have given what was there before. */
+void check_restarted(struct check *c)
+{
+	uint64_t index = coordinator_index(c->s->c);
+	struct digest now = state_chain(st(c));
+	if (index <= c->chains_nr && !digest_none(&c->chains[index]) && !digest_eq(&c->chains[index], &now))
+		world_violation(&c->s->w, "the replay of %llu entries gave another state",
+				(unsigned long long)index);
+	if (index < c->chains_nr)
+		world_violation(&c->s->w, "committed entries are gone: %llu of %zu left",
+				(unsigned long long)index, c->chains_nr);
+	/* An entry that became durable in the crash was never seen by check_applied: its assignments are
+	 * noted now. */
+	struct arena *a = &c->s->arena;
+	for (size_t i = 0; i < c->s->hosts_nr; i++) {
+		struct placement p;
+		if (view_placement(st(c), a, &c->s->hosts[i].name, &c->s->app, &p) != E_OK || p.seq == 0)
+			continue;
+		if (find(c, &p.host, p.fence.epoch) == NULL)
+			c->assigned[c->assigned_nr++] = (struct assigned){.host = p.host,
+									  .epoch = p.fence.epoch,
+									  .target = p.desired.id,
+									  .fallback = p.fallback.id,
+									  .direction = p.direction};
+	}
+}
+
+/* ---- ends
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+static void check_end_of(struct check *c, const struct deployment *d, const struct task *t)
+{
+	struct sim_host *h = sim_host(c->s, t->host.s);
+	if (h == NULL || !h->powered)
+		return;
+	bool on_target = digest_eq(&h->running, &d->target.id);
+	if (t->state == TASK_HEALTHY && !on_target)
+		world_violation(&c->s->w, "%s is HEALTHY on %s but runs %s", t->host.s, d->target.version.s,
+				sim_runs(c->s, h));
+	if (t->state == TASK_REVERTED && !digest_eq(&h->running, &t->from.id))
+		world_violation(&c->s->w, "%s is REVERTED to %s but runs %s", t->host.s, t->from.version.s,
+				sim_runs(c->s, h));
+	if (t->state == TASK_QUEUED && on_target && !digest_eq(&t->from.id, &d->target.id))
+		world_violation(&c->s->w, "%s was never assigned but runs %s", t->host.s,
+				d->target.version.s);
+	if (t->touched && !digest_none(&t->from.id) && !sm_terminal(&rollout_machine, (int)d->state) &&
+	    !sim_host_has_slot(h, &t->from.artifact))
+		world_violation(&c->s->w, "%s: the rollback target %s is not on disk", t->host.s,
+				t->from.version.s);
+}
+
+void check_over(struct check *c, uint64_t id)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr;
+	if (!coordinator_up(c->s->c) ||
+	    view_rollout(st(c), a, (struct deployment_id){id}, &d, &waves, &tasks, &nr) != E_OK)
+		return;
+	for (size_t i = 0; i < nr; i++)
+		check_end_of(c, &d, &tasks[i]);
+}

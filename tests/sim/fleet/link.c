@@ -1,0 +1,340 @@
+/*
+ * link.c: a host's connection in simulation. The messages are the real bytes. Latency is random; a cut loses
+ * what is on its way, and each side notices by its own timeout. One poll and one report are outstanding at
+ * most, as on the wire.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/wire.h"
+#include "tests/sim/fleet/host_internal.h"
+#include "tests/sim/fleet/sim.h"
+
+enum {
+	POLL_WAIT_MS = 25000,
+	REQUEST_TIMEOUT_MS = 10000,
+	JITTER_BASE_MS = 500,
+	JITTER_CAP_MS = 60000,
+	REPORT_CHUNKS = 16
+};
+enum request_kind { REQUEST_HELLO = 1, REQUEST_POLL, REQUEST_REPORT };
+
+/* A message on its way to the coordinator. */
+struct flight {
+	struct sim_host *h;
+	uint64_t session;
+	struct token token;
+	struct buf bytes;
+};
+
+static int64_t latency(struct sim_host *h)
+{
+	return rng_range(&h->w->rng, 1, 40);
+}
+
+static void arrive_cb(void *arg)
+{
+	struct flight *f = arg;
+	struct sim_host *h = f->h;
+	if (!h->cut && h->session == f->session && coordinator_up(h->c))
+		coordinator_request(h->c, f->token, f->bytes.data, f->bytes.len);
+	buf_done(&f->bytes);
+	free(f);
+}
+
+static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct arena *a)
+{
+	struct flight *f = calloc(1, sizeof *f);
+	PRE(f != NULL);
+	*f = (struct flight){.h = h, .session = h->session, .token = {h->session, kind}};
+	e->version = ENVELOPE_VERSION;
+	e->request_id = ++h->requests;
+	e->boot_id = id128_bytes(a, 1, h->boots);
+	e->cluster_id = id128_bytes(a, SIM_CLUSTER_HI, SIM_CLUSTER_LO);
+	envelope_encode(&f->bytes, e);
+	world_at(h->w, latency(h), arrive_cb, f);
+}
+
+/* ---- down and up
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void no_answer(struct sim_host *h)
+{
+	host_disconnect(h);
+	if (h->agent_up)
+		host_connect_later(h);
+}
+
+static void no_poll_cb(void *arg)
+{
+	struct sim_host *h = arg;
+	h->poll_timeout = NULL;
+	no_answer(h);
+}
+
+static void no_report_cb(void *arg)
+{
+	struct sim_host *h = arg;
+	h->report_timeout = NULL;
+	no_answer(h);
+}
+
+void host_disconnect(struct sim_host *h)
+{
+	world_cancel(h->w, h->poll_timeout);
+	world_cancel(h->w, h->report_timeout);
+	world_cancel(h->w, h->beat);
+	h->poll_timeout = h->report_timeout = h->beat = NULL;
+	h->polling = h->reporting = false;
+	if (h->session != 0 && coordinator_up(h->c))
+		coordinator_session_closed(h->c, h->session);
+	h->session = 0;
+}
+
+static void hello(struct sim_host *h)
+{
+	struct arena a;
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Hello m = WAVETRAIN__AGENT__HELLO__INIT;
+	arena_init(&a);
+	m.agent_version = arena_strdup(&a, "sim");
+	m.protocol_min = m.protocol_max = 1;
+	m.generation = h->generation;
+	m.machine_id = arena_strdup(&a, h->name.s);
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
+	e.hello = &m;
+	send(h, REQUEST_HELLO, &e, &a);
+	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_report_cb, h);
+	h->reporting = true;
+	arena_done(&a);
+}
+
+struct dial {
+	struct sim_host *h;
+	uint64_t life;
+};
+
+static void dial_cb(void *arg)
+{
+	struct dial *d = arg;
+	struct sim_host *h = d->h;
+	bool mine = h->agent_up && d->life == h->life && h->session == 0;
+	free(d);
+	if (!mine)
+		return;
+	if (h->cut || !coordinator_up(h->c)) {
+		h->attempts++;
+		host_connect_later(h);
+		return;
+	}
+	h->session = sim_next_session(h);
+	coordinator_session_opened(h->c, h->session, &h->name, h->generation);
+	if (h->session != 0)
+		hello(h);
+}
+
+void host_connect_later(struct sim_host *h)
+{
+	struct dial *d = malloc(sizeof *d);
+	PRE(d != NULL);
+	*d = (struct dial){h, h->life};
+	world_at(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS),
+		 dial_cb, d);
+}
+
+void sim_host_dropped(struct sim_host *h, uint64_t session)
+{
+	if (h->session != session)
+		return;
+	host_disconnect(h);
+	h->attempts++;
+	if (h->agent_up)
+		host_connect_later(h);
+}
+
+void sim_host_cut(struct sim_host *h, bool cut)
+{
+	if (h->cut != cut)
+		world_say(h->w, "%s: link %s", h->name.s, cut ? "cut" : "healed");
+	h->cut = cut;
+}
+
+/* ---- poll: the parked question and the heartbeat
+ * -------------------------------------------------------------------------- */
+
+static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
+{
+	Wavetrain__Agent__AppStatus *s = arena_new(a, Wavetrain__Agent__AppStatus);
+	const struct agent_record *r = agent_app_record(&h->agent, 0);
+	bool healthy = sim_host_healthy(h);
+	wavetrain__agent__app_status__init(s);
+	s->app = arena_strdup(a, h->app.s);
+	s->target = digest_bytes(a, &h->running);
+	s->health = digest_none(&h->running) ? WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED
+		    : healthy		     ? WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY
+					     : WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
+	s->healthy_for_ms = healthy ? (uint64_t)(h->w->now_ms - h->started_at) : 0;
+	s->seq = r == NULL ? 0 : r->assignment.seq;
+	s->step = (uint32_t)agent_app_step(&h->agent, 0);
+	s->note = arena_strdup(a, "");
+	s->in_rotation = h->in_rotation;
+	return s;
+}
+
+static void poll_now(struct sim_host *h)
+{
+	struct arena a;
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Poll m = WAVETRAIN__AGENT__POLL__INIT;
+	Wavetrain__Agent__AppStatus *apps[1];
+	if (h->session == 0 || h->log_id == 0)
+		return;
+	arena_init(&a);
+	apps[0] = status(h, &a);
+	m.log_id = h->log_id;
+	m.after_seq = agent_after_seq(&h->agent);
+	m.wait_ms = POLL_WAIT_MS;
+	m.apps = apps;
+	m.n_apps = 1;
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_POLL;
+	e.poll = &m;
+	send(h, REQUEST_POLL, &e, &a);
+	h->poll_id = h->requests;
+	world_cancel(h->w, h->poll_timeout);
+	h->poll_timeout = world_at(h->w, POLL_WAIT_MS + REQUEST_TIMEOUT_MS, no_poll_cb, h);
+	h->polling = true;
+	arena_done(&a);
+}
+
+/* A change of what runs is told at once: the coordinator answers the parked poll and the next one carries the
+ * news. */
+static void beat_cb(void *arg)
+{
+	struct sim_host *h = arg;
+	h->beat = NULL;
+	poll_now(h);
+}
+
+void sim_host_poke(struct sim_host *h)
+{
+	if (h->session == 0)
+		return;
+	world_cancel(h->w, h->beat);
+	h->beat = world_at(h->w, 1, beat_cb, h);
+}
+
+/* ---- report
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+void host_report(struct sim_host *h)
+{
+	struct arena a;
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Report m = WAVETRAIN__AGENT__REPORT__INIT;
+	if (h->session == 0 || h->reporting || h->acked == h->spooled)
+		return;
+	arena_init(&a);
+	ProtobufCAllocator alloc = arena_allocator(&a);
+	m.chunks = arena_array(&a, Wavetrain__Agent__Chunk *, REPORT_CHUNKS);
+	for (uint64_t n = h->acked + 1; n <= h->spooled && m.n_chunks < REPORT_CHUNKS; n++) {
+		const struct host_chunk *c = &h->chunks[n % HOST_CHUNKS];
+		m.chunks[m.n_chunks++] = wavetrain__agent__chunk__unpack(&alloc, c->n, c->p);
+	}
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT;
+	e.report = &m;
+	send(h, REQUEST_REPORT, &e, &a);
+	h->reporting = true;
+	world_cancel(h->w, h->report_timeout);
+	h->report_timeout = world_at(h->w, REQUEST_TIMEOUT_MS, no_report_cb, h);
+	arena_done(&a);
+}
+
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+struct reply {
+	struct sim_host *h;
+	uint64_t session;
+	struct buf bytes;
+};
+
+static void on_desired(struct sim_host *h, struct arena *a, const envelope *e)
+{
+	const Wavetrain__Agent__Desired *m = e->desired;
+	struct wire_desired d;
+	bool newest = e->request_id == h->poll_id; /* an overtaken poll is answered too, and says nothing */
+	if (newest) {
+		world_cancel(h->w, h->poll_timeout);
+		h->poll_timeout = NULL;
+		h->polling = false;
+	}
+	if (!wire_desired(a, m, &d)) {
+		world_violation(h->w, "%s: an answer that breaks the protocol", h->name.s);
+		return;
+	}
+	struct agent_event ev = {
+		.kind = AGENT_DESIRED, .now_ms = host_mono(h), .desired = {d.assignments, d.nr}};
+	if (d.nr > 0)
+		host_step(h, &ev);
+	if (newest)
+		sim_host_poke(h);
+}
+
+static void answered(struct sim_host *h)
+{
+	world_cancel(h->w, h->report_timeout);
+	h->report_timeout = NULL;
+	h->reporting = false;
+}
+
+static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
+{
+	int body = (int)e->body_case;
+	if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME) {
+		answered(h);
+		h->log_id = e->welcome->log_id;
+		h->attempts = 0;
+		sim_host_poke(h);
+		host_report(h);
+	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED) {
+		on_desired(h, a, e);
+	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT_ACK) {
+		answered(h);
+		if (e->report_ack->acked_chunk > h->acked)
+			h->acked = e->report_ack->acked_chunk;
+		host_report(h);
+	} else {
+		answered(h);
+		sim_host_dropped(h, h->session);
+	}
+}
+
+static void reply_cb(void *arg)
+{
+	struct reply *r = arg;
+	struct sim_host *h = r->h;
+	struct arena a;
+	arena_init(&a);
+	if (h->agent_up && !h->cut && h->session == r->session) {
+		const envelope *e = envelope_decode(&a, r->bytes.data, r->bytes.len);
+		if (e == NULL)
+			world_violation(h->w, "%s: an answer that is no envelope", h->name.s);
+		else
+			on_reply(h, &a, e);
+	}
+	arena_done(&a);
+	buf_done(&r->bytes);
+	free(r);
+}
+
+void sim_host_answer(struct sim_host *h, uint64_t session, const uint8_t *p, size_t n)
+{
+	struct reply *r = calloc(1, sizeof *r);
+	PRE(r != NULL);
+	*r = (struct reply){.h = h, .session = session};
+	buf_put(&r->bytes, p, n);
+	world_at(h->w, latency(h), reply_cb, r);
+}

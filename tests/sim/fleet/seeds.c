@@ -1,0 +1,290 @@
+/*
+ * seeds.c: random runs. A seed decides a fleet, a version's behaviour, the numbers of the strategy, and a
+ * random subset of faults at random rates (swarm testing). Then everything is healed, and the rollout must
+ * end. The program prints "N seeds, V violations", and for each violation the one command that repeats it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tests/sim/fleet/seeds.h"
+#include "tests/sim/fleet/sim.h"
+
+enum fault {
+	FAULT_AGENT_KILL,
+	FAULT_POWER,
+	FAULT_LINK,
+	FAULT_REGION,
+	FAULT_COORDINATOR,
+	FAULT_DISK,
+	FAULT_PROBE,
+	FAULT_VERB,
+	FAULT_CHURN,
+	FAULT_NR
+};
+
+struct run {
+	struct sim s;
+	bool on[FAULT_NR];
+	size_t regions;
+	bool churned;
+};
+
+static const char *const region_names[] = {"eu", "us", "ap"};
+
+static int64_t below(struct run *r, int64_t n)
+{
+	return (int64_t)rng_below(&r->s.w.rng, (uint64_t)n);
+}
+
+static bool chance(struct run *r, permille p)
+{
+	return rng_chance(&r->s.w.rng, p);
+}
+
+/* ---- building
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static void make_fleet(struct run *r)
+{
+	char name[16];
+	r->regions = 1 + (size_t)below(r, 3);
+	for (size_t g = 0; g < r->regions; g++)
+		for (int64_t i = 0, n = 1 + below(r, 5); i < n; i++) {
+			snprintf(name, sizeof name, "%s-%d", region_names[g], (int)i + 1);
+			sim_add_host(&r->s, name, region_names[g]);
+		}
+}
+
+static struct sim_deploy a_deploy(struct run *r, const char *version)
+{
+	struct sim_deploy d = {.version = version, .limits = sim_limits(), .bake_ms = below(r, 3) * 30000};
+	for (size_t g = 0; g < r->regions; g++)
+		d.regions[d.regions_nr++] = region_names[g];
+	d.limits.batch = chance(r, 500)
+				 ? (struct amount){.v = 1 + (uint32_t)below(r, 3)}
+				 : (struct amount){.is_share = true, .v = 100 + (uint32_t)below(r, 900)};
+	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, 800);
+	d.limits.back_floor = d.limits.floor * 3 / 4;
+	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
+					 : (struct amount){.is_share = true, .v = 250};
+	d.limits.auto_rollback = chance(r, 850);
+	return d;
+}
+
+static void make_version(struct run *r, const char *name)
+{
+	struct version *v = versions_get(&r->s.versions, name);
+	switch (below(r, 5)) {
+	case 0:
+		v->crashes_at_start = true;
+		break;
+	case 1:
+		v->never_ready = true;
+		break;
+	case 2:
+		v->unhealthy_after_ms = 1 + below(r, 120000);
+		break;
+	default:
+		break; /* a good one */
+	}
+}
+
+/* ---- faults
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static struct sim_host *any_host(struct run *r)
+{
+	return &r->s.hosts[below(r, (int64_t)r->s.hosts_nr)];
+}
+
+static void power_cycle(struct run *r)
+{
+	struct sim_host *h = any_host(r);
+	if (h->powered)
+		sim_host_power_off(h);
+	else
+		sim_host_boot(h);
+}
+
+static void cut_region(struct run *r)
+{
+	const char *region = region_names[below(r, (int64_t)r->regions)];
+	bool cut = chance(r, 500);
+	for (size_t i = 0; i < r->s.hosts_nr; i++)
+		if (strcmp(r->s.hosts[i].region.s, region) == 0)
+			sim_host_cut(&r->s.hosts[i], cut);
+}
+
+static void coordinator_fault(struct run *r)
+{
+	if (coordinator_up(r->s.c)) {
+		coordinator_crash(r->s.c);
+	} else {
+		coordinator_restart(r->s.c);
+		check_restarted(r->s.check);
+	}
+}
+
+static void churn(struct run *r)
+{
+	char name[16];
+	if (!coordinator_up(r->s.c) || r->s.hosts_nr >= SIM_HOSTS_MAX - 1)
+		return;
+	r->churned = true;
+	if (chance(r, 500)) {
+		snprintf(name, sizeof name, "late-%zu", r->s.hosts_nr);
+		sim_add_host(&r->s, name, region_names[below(r, (int64_t)r->regions)]);
+	} else {
+		sim_remove_host(&r->s, any_host(r));
+	}
+}
+
+static void one_fault(struct run *r)
+{
+	int64_t f = below(r, FAULT_NR);
+	struct sim_host *h = any_host(r);
+	if (!r->on[f])
+		return;
+	switch ((enum fault)f) {
+	case FAULT_AGENT_KILL:
+		sim_host_kill_agent(h);
+		sim_host_start_agent(h);
+		break;
+	case FAULT_POWER:
+		power_cycle(r);
+		break;
+	case FAULT_LINK:
+		sim_host_cut(h, chance(r, 500));
+		break;
+	case FAULT_REGION:
+		cut_region(r);
+		break;
+	case FAULT_COORDINATOR:
+		coordinator_fault(r);
+		break;
+	case FAULT_DISK:
+		coordinator_slow_disk(r->s.c, chance(r, 500) ? below(r, 3000) : 0);
+		break;
+	case FAULT_PROBE:
+		h->probe_fault = chance(r, 300);
+		break;
+	case FAULT_VERB:
+		sim_verb(&r->s, r->s.deployments, (enum verb)(1 + below(r, VERB_NR - 1)),
+			 (uint32_t)below(r, 3));
+		break;
+	case FAULT_CHURN:
+		churn(r);
+		break;
+	case FAULT_NR:
+		break;
+	}
+}
+
+static void heal(struct run *r)
+{
+	world_say(&r->s.w, "everything heals");
+	coordinator_slow_disk(r->s.c, 0);
+	if (!coordinator_up(r->s.c))
+		coordinator_fault(r);
+	for (size_t i = 0; i < r->s.hosts_nr; i++) {
+		r->s.hosts[i].probe_fault = false;
+		sim_host_cut(&r->s.hosts[i], false);
+		sim_host_boot(&r->s.hosts[i]);
+		sim_host_start_agent(&r->s.hosts[i]);
+	}
+}
+
+/* ---- one run
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static void stuck(struct run *r, uint64_t id)
+{
+	static struct plan_update u;
+	struct deployment d = sim_deployment(&r->s, id);
+	const char *why = "no reason given";
+	if (drive_explain(coordinator_drive(r->s.c), d.id, &r->s.arena, (struct wall_ms){r->s.w.now_ms},
+			  &u) == E_OK &&
+	    u.reasons_nr > 0)
+		why = arena_printf(&r->s.arena, "%s: %s", u.reasons[0].object, u.reasons[0].text);
+	world_violation(&r->s.w, "after healing the rollout is still %s (%s)",
+			sm_name(&rollout_machine, (int)d.state), why);
+}
+
+/* Paused and held rollouts wait for a person; one comes. */
+static void finish(struct run *r, uint64_t id)
+{
+	enum { HOURS = 3600000 };
+	for (int tries = 0; tries < 6 && r->s.w.violation[0] == '\0'; tries++) {
+		struct deployment d = sim_deployment(&r->s, id);
+		if (d.state == ROLLOUT_PAUSED)
+			sim_verb(&r->s, id, VERB_RESUME, 0);
+		if (d.state == ROLLOUT_HELD)
+			sim_verb(&r->s, id,
+				 tries < 2   ? VERB_RETRY
+				 : tries < 4 ? VERB_ROLLBACK
+					     : VERB_ABORT,
+				 0);
+		if (!sim_run_until_over(&r->s, id, 5 * HOURS) && r->s.w.violation[0] == '\0')
+			stuck(r, id);
+		if (sm_terminal(&rollout_machine, (int)sim_deployment(&r->s, id).state))
+			break;
+	}
+	sim_run_ms(&r->s, 10 * 60000);
+	check_over(r->s.check, id);
+}
+
+static void baseline(struct run *r)
+{
+	struct sim_deploy d = {.version = "1.0", .limits = sim_limits()};
+	for (size_t g = 0; g < r->regions; g++)
+		d.regions[d.regions_nr++] = region_names[g];
+	d.limits.batch = (struct amount){.is_share = true, .v = 1000};
+	PRE(sim_deploy(&r->s, &d) == E_OK);
+	if (!sim_run_until_over(&r->s, r->s.deployments, 3600000) ||
+	    sim_deployment(&r->s, r->s.deployments).state != ROLLOUT_SUCCEEDED)
+		world_violation(&r->s.w, "a good version without faults did not succeed");
+	sim_run_ms(&r->s, 60000);
+}
+
+static void faulty_rollout(struct run *r, const char *version)
+{
+	make_version(r, version);
+	struct sim_deploy d = a_deploy(r, version);
+	if (!coordinator_up(r->s.c) || sim_deploy(&r->s, &d) != E_OK)
+		return;
+	uint64_t id = r->s.deployments;
+	for (int64_t i = 0, n = below(r, 60); i < n && r->s.w.violation[0] == '\0'; i++) {
+		sim_run_ms(&r->s, 1 + below(r, 20000));
+		one_fault(r);
+	}
+	heal(r);
+	finish(r, id);
+}
+
+uint64_t seeds_run_one(uint64_t seed, bool verbose, char *violation, size_t cap, uint64_t *steps,
+		       int64_t *virtual_ms)
+{
+	struct run *r = calloc(1, sizeof *r);
+	PRE(r != NULL);
+	sim_init(&r->s, seed, verbose);
+	for (int f = 0; f < FAULT_NR; f++)
+		r->on[f] = chance(r, 400);
+	make_fleet(r);
+	sim_run_ms(&r->s, 5000);
+	baseline(r);
+	faulty_rollout(r, "2.0");
+	if (r->s.w.violation[0] == '\0')
+		faulty_rollout(r, "3.0");
+	snprintf(violation, cap, "%s", r->s.w.violation);
+	*steps += r->s.w.steps;
+	*virtual_ms += world_since_start(&r->s.w);
+	uint64_t trace = r->s.w.trace;
+	sim_done(&r->s);
+	free(r);
+	return trace;
+}
