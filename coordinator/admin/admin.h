@@ -137,7 +137,8 @@ struct admin_config {
 
 struct admin;
 
-/* Listen. E_EXISTS when another process answers there, E_IO with the reason otherwise. */
+/* Listen. The process must ignore SIGPIPE: peers may vanish at any time. E_EXISTS when another process
+ * answers there, E_IO with the reason otherwise. */
 must_check int admin_open(uv_loop_t *loop, const struct admin_config *config, struct admin **out,
 			  struct err *e);
 /* Stop, drop all connections, remove the socket; `a` is freed once the loop closed its handles, then `closed`

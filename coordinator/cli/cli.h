@@ -174,6 +174,7 @@ int cli_watch(struct cli *c, const char *deployment, bool wanted_back);
 /* Reads and checks the deployment file; the rendered form goes to `out`. 0 or exit code after the
  * diagnostics. */
 int cli_spec_load(struct cli *c, struct buf *out);
+int cli_spec_explain(struct cli *c, const char *code);
 void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word);
 
 #endif

@@ -273,6 +273,9 @@ int cli_run_explain(struct cli *c)
 	const char *what = word(c, 0);
 	if (strncmp(what, "E_", 2) == 0)
 		return explain_code(c, what);
+	/* E1101, W1201: what lint says of deployment files. */
+	if ((what[0] == 'E' || what[0] == 'W') && strlen(what) == 5 && strspn(what + 1, "0123456789") == 4)
+		return cli_spec_explain(c, what);
 	return run_plain(c);
 }
 

@@ -9,6 +9,7 @@
 
 #include "coordinator/admin/commands_frame.h"
 #include "coordinator/cli/cli.h"
+#include "coordinator/cli/cli_pack.h"
 
 /* An archive on its way to the coordinator. */
 struct push {
@@ -63,16 +64,31 @@ static int open_archive(struct push *p, const char *path)
 	return EXIT_DONE;
 }
 
+/* Packed into a file without a name: it is gone when the program ends, however it ends. */
+static int open_folder(struct push *p, const char *path)
+{
+	const char *tmp = getenv("TMPDIR");
+	struct err e = {0};
+	p->type = "tar.zst";
+	p->fd = open(tmp && tmp[0] ? tmp : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (p->fd < 0)
+		return cli_error(p->c, EXIT_FAILED, "E_IO", "set TMPDIR to a folder you may write to",
+				 "no temporary file can be made: %s", strerror(errno));
+	int rc = cli_pack(path, p->fd, &e);
+	if (rc != E_OK)
+		return cli_error(p->c, EXIT_FAILED, err_name(rc), NULL, "%s", e.text);
+	if (lseek(p->fd, 0, SEEK_SET) != 0 || !digest_fd(p->fd, &p->digest, &p->size))
+		return cli_error(p->c, EXIT_FAILED, "E_IO", NULL, "the packed archive cannot be read: %s",
+				 strerror(errno));
+	return EXIT_DONE;
+}
+
 static int open_path(struct push *p, const char *path)
 {
 	struct stat st;
 	if (stat(path, &st) != 0)
 		return cli_error(p->c, EXIT_FAILED, "E_NOT_FOUND", NULL, "%s: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return cli_error(p->c, EXIT_FAILED, "E_UNSUPPORTED",
-				 "tar --zstd -cf app.tar.zst -C FOLDER . and push app.tar.zst",
-				 "%s is a folder; this build cannot pack folders", path);
-	return open_archive(p, path);
+	return S_ISDIR(st.st_mode) ? open_folder(p, path) : open_archive(p, path);
 }
 
 /* ---- sending

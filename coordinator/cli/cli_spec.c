@@ -38,3 +38,9 @@ int cli_run_schema(struct cli *c)
 	return cli_error(c, EXIT_FAILED, "E_UNSUPPORTED", NULL,
 			 "this build has no schema of deployment files");
 }
+
+int cli_spec_explain(struct cli *c, const char *code)
+{
+	return cli_error(c, EXIT_FAILED, "E_UNSUPPORTED", NULL,
+			 "this build has no texts for codes of deployment files (%s)", code);
+}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,7 @@ void world_init(struct world *w)
 	const char *tmp = getenv("TMPDIR");
 	struct err e = {0};
 	memset(w, 0, sizeof *w);
+	signal(SIGPIPE, SIG_IGN);
 	test_fleet_init(&w->f);
 	buf_init(&w->upload);
 	w->role = ROLE_ADMIN;
