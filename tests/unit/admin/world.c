@@ -237,27 +237,58 @@ static enum role role_of(void *b, uid_t uid, gid_t gid)
  * ---------------------------------------------------------------------------------------------------------------
  */
 
-void world_init(struct world *w)
+static void open_server(struct world *w)
+{
+	struct err e = {0};
+	struct admin_config config = {.path = w->path,
+				      .gid = w->gid,
+				      .ops = &ops,
+				      .backend = w,
+				      .events = w->events,
+				      .role = w->real_roles ? NULL : role_of};
+	PRE(admin_open(&w->loop, &config, &w->admin, &e) == E_OK);
+}
+
+static void init(struct world *w, bool real_roles, gid_t gid)
 {
 	const char *tmp = getenv("TMPDIR");
-	struct err e = {0};
 	memset(w, 0, sizeof *w);
 	signal(SIGPIPE, SIG_IGN);
 	test_fleet_init(&w->f);
 	buf_init(&w->upload);
 	w->role = ROLE_ADMIN;
+	w->real_roles = real_roles;
+	w->gid = gid;
 	snprintf(w->dir, sizeof w->dir, "%.40s/wt-admin-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
 	PRE(mkdtemp(w->dir));
 	snprintf(w->path, sizeof w->path, "%s/admin.sock", w->dir);
 	PRE(uv_loop_init(&w->loop) == 0);
 	w->events = events_new(64, 1);
-	struct admin_config config = {.path = w->path,
-				      .gid = (gid_t)-1,
-				      .ops = &ops,
-				      .backend = w,
-				      .events = w->events,
-				      .role = role_of};
-	PRE(admin_open(&w->loop, &config, &w->admin, &e) == E_OK);
+	open_server(w);
+}
+
+void world_init(struct world *w)
+{
+	init(w, false, (gid_t)-1);
+}
+
+void world_init_real(struct world *w, gid_t gid)
+{
+	init(w, true, gid);
+}
+
+static void on_closed(void *arg)
+{
+	((struct world *)arg)->closed = true;
+}
+
+void world_restart(struct world *w)
+{
+	w->closed = false;
+	admin_close(w->admin, on_closed, w);
+	while (!w->closed)
+		world_turn(w);
+	open_server(w);
 }
 
 void world_done(struct world *w)

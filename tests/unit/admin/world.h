@@ -25,9 +25,15 @@ struct world {
 	uint64_t upload_limit; /* bytes taken before the store is full; 0 = no limit */
 	unsigned cancelled, finished;
 	const char *severe; /* of plans */
+	bool real_roles;
+	gid_t gid;
+	bool closed; /* the server, in world_restart */
 };
 
 void world_init(struct world *w);
+/* The same with the roles of real peers: owner, members of `gid`, others. */
+void world_init_real(struct world *w, gid_t gid);
+void world_restart(struct world *w); /* the server goes away, with all connections, and comes back */
 void world_done(struct world *w);
 void world_turn(struct world *w); /* one non-blocking turn of the loop, then a millisecond of rest */
 /* apps checkout and billing, env prod, hosts eu-1 eu-2 us-1, releases 1.0 and 2.0 of checkout */

@@ -319,6 +319,29 @@ static void an_interrupt_detaches(void **state)
 	assert_true(told("Detached.") && told("wavetrain watch"));
 }
 
+/* The coordinator goes away twice under the watch; then the rollout ends. */
+static void restart_and_end(pid_t pid, int turn)
+{
+	static int restarts;
+	if (turn == 0)
+		restarts = 0;
+	if (turn % 200 || admin_connections(w.admin) == 0)
+		return;
+	if (restarts++ < 2)
+		world_restart(&w);
+	else
+		world_move(&w, newest, ROLLOUT_FAILED);
+}
+
+static void a_watch_survives_the_coordinator(void **state)
+{
+	start();
+	view_each_deployment(w.f.st, &w.f.a, first_id, NULL);
+	assert_int_equal(run_with("watch", restart_and_end), 1);
+	assert_true(told("Connecting again"));
+	assert_true(said("failed  checkout 2.0 in prod"));
+}
+
 static void events_come_as_json_lines_with_cursors(void **state)
 {
 	start();
@@ -343,6 +366,7 @@ int main(void)
 		T(verbs_and_one_shot_status),
 		T(a_watch_ends_at_its_timeout),
 		T(an_interrupt_detaches),
+		T(a_watch_survives_the_coordinator),
 		T(events_come_as_json_lines_with_cursors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
