@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,37 @@ static int run_with(const char *line, each_turn_fn *each)
 	drain(e[0], &err);
 	close(o[0]);
 	close(e[0]);
+	return ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The same on a terminal of 70 columns; `typed` is there to be read from the start. */
+static int run_tty(const char *line, each_turn_fn *each, const char *typed)
+{
+	static char copy[1024];
+	char *argv[32] = {(char *)(uintptr_t) "wavetrain"};
+	int argc = 1, status = 0, master;
+	struct winsize size = {.ws_row = 24, .ws_col = 70};
+	snprintf(copy, sizeof copy, "%s", line);
+	for (char *word = strtok(copy, " "); word && argc < 31; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	buf_reset(&out);
+	pid_t pid = forkpty(&master, NULL, NULL, &size), ended = 0;
+	if (pid == 0) {
+		setenv("TERM", "xterm", 1);
+		unsetenv("NO_COLOR");
+		become(argv, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+	}
+	fcntl(master, F_SETFL, O_NONBLOCK);
+	assert_int_equal(write(master, typed, strlen(typed)), (ssize_t)strlen(typed));
+	for (int turn = 0; turn < 20000 && ended == 0; turn++) {
+		world_turn(&w);
+		if (each)
+			each(pid, turn);
+		drain(master, &out);
+		ended = waitpid(pid, &status, WNOHANG);
+	}
+	drain(master, &out);
+	close(master);
 	return ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -246,6 +278,18 @@ static void a_deployment_that_goes_back_exits_3_with_the_reason(void **state)
 	assert_true(said("rolled back") && said("Why:") && said("Now:") && said("Next:"));
 }
 
+static void a_terminal_is_asked_then_redrawn_in_place(void **state)
+{
+	char line[256];
+	snprintf(line, sizeof line, "deploy checkout 2.0 -e prod -f %s", spec);
+	assert_int_equal(run_tty(line, fail_it, "y\n"), 3);
+	assert_true(said("Apply to prod? [y/N]"));
+	assert_true(said("\033[J") && said("A\r"));
+	assert_true(said("\033[31m✖\033[0m r-7f3a0000 rolled back"));
+	assert_int_equal(run_tty(line, NULL, "n\n"), 1);
+	assert_true(said("nothing was changed"));
+}
+
 static void deploy_asks_and_a_script_must_say_yes(void **state)
 {
 	char line[512];
@@ -361,6 +405,7 @@ int main(void)
 		T(doctor_and_explain_answer),
 		T(a_release_is_pushed_and_gone_on_with),
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),
+		T(a_terminal_is_asked_then_redrawn_in_place),
 		T(deploy_asks_and_a_script_must_say_yes),
 		T(a_saved_plan_is_applied_or_stale),
 		T(verbs_and_one_shot_status),
