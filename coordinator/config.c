@@ -10,7 +10,7 @@
 
 void config_init(struct config *c)
 {
-	*c = (struct config){.poll_wait_ms = 25000, .suspect_ms = 75000, .lost_ms = 120000, .grace_ms = 30000};
+	*c = (struct config){.poll_wait_ms = 25000, .suspect_ms = 75000, .lost_ms = 120000, .grace_ms = 90000};
 }
 
 void config_done(struct config *c)

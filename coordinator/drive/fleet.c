@@ -192,7 +192,8 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	out->silent_ms = now.v - (heard ? h->last_seen.v : leading_since.v);
 	out->avail = AVAIL_UNKNOWN;
 	out->heard_at = heard ? h->polled_at : (struct wall_ms){0};
-	if (!heard || out->silent_ms >= suspect_ms)
+	/* Connected is not yet known: only a status says what runs. */
+	if (!heard || h->polled_at.v < leading_since.v || out->silent_ms >= suspect_ms)
 		return;
 	const struct fleet_app *a = fleet_app(h, app);
 	out->avail = availability(a, min_healthy_ms, now);

@@ -1,6 +1,7 @@
 /*
- * join.c: a host that comes into the fleet while rollouts are under way gets the version that its region is at (R81): it joins the
- * wave of its region as a late task. A region that no wave names is not part of the rollout.
+ * join.c: a host that comes into the fleet while rollouts are under way gets the version that its region is
+ * at (R81): it joins the wave of its region as a late task. A region that no wave names is not part of the
+ * rollout.
  */
 #include "coordinator/drive/internal.h"
 
@@ -31,7 +32,8 @@ static bool selected(const struct labels *selector, const struct host *h)
 
 static void ignore_cb(void *arg, int code, const struct command_reply *reply)
 {
-	/* Refused because the rollout has ended meanwhile, or not committed: the host then waits for the next deployment. */
+	/* Refused because the rollout has ended meanwhile, or not committed: the host then waits for the next
+	 * deployment. */
 }
 
 static void propose_join(struct joining *j, const struct deployment *dep, uint32_t wave)
@@ -50,7 +52,8 @@ static bool join_one(void *arg, const struct deployment *dep)
 	if (dep->back || !selected(&dep->selector, j->h))
 		return true;
 	for (uint32_t i = 0; i < dep->waves_nr; i++)
-		if (view_wave(j->d->st, &j->d->arena, dep->id, i, &w) == E_OK && name_eq(&w.region, &j->h->region)) {
+		if (view_wave(j->d->st, &j->d->arena, dep->id, i, &w) == E_OK &&
+		    name_eq(&w.region, &j->h->region)) {
 			propose_join(j, dep, i);
 			return true;
 		}

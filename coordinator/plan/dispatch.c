@@ -138,6 +138,27 @@ static bool to_take_back(const struct task *t)
 	return t->direction != DIRECTION_BACK;
 }
 
+/* A host whose agent went back by itself has nothing to lose: it is only asked to prove it. */
+static void pick_already_back(struct step *s, struct picks *p)
+{
+	for (size_t i = s->v->tasks_nr; i-- > 0 && p->room > 0;) {
+		const struct task *t = &s->v->tasks[i];
+		if (!to_take_back(t) || digest_none(&t->from.id) ||
+		    !digest_eq(&s->v->hosts[i].running, &t->from.id))
+			continue;
+		p->hosts[p->nr++] = t->host;
+		p->room--;
+	}
+}
+
+static bool picked(const struct picks *p, const struct name *host)
+{
+	for (size_t i = 0; i < p->nr; i++)
+		if (name_eq(&p->hosts[i], host))
+			return true;
+	return false;
+}
+
 bool dispatch_back(struct step *s)
 {
 	const struct limits *l = &s->v->d->limits;
@@ -154,10 +175,11 @@ bool dispatch_back(struct step *s)
 	picks_init(s, &p, l->recreate ? 0 : l->back_floor, UINT32_MAX);
 	uint32_t batch = amount_up((struct amount){.is_share = true, .v = l->back_batch}, touched);
 	p.room = batch > in_hand ? batch - in_hand : 0;
+	pick_already_back(s, &p);
 	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
-		for (size_t i = s->v->tasks_nr; i-- > 0;)
+		for (size_t i = s->v->tasks_nr; i-- > 0 && !too_early(s, dispatch_order[k]);)
 			if (to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
-			    !pick(s, &p, i))
+			    !picked(&p, &s->v->tasks[i].host) && !pick(s, &p, i))
 				break;
 	if (p.nr == 0 && p.refusal != NULL)
 		step_reason(s, "rollback", (struct wall_ms){0}, "%s", p.refusal);

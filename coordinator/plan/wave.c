@@ -18,6 +18,7 @@ static bool move(struct step *s, uint32_t w, enum wave_state to, const char *rea
 	c->wave_move.wave = w;
 	c->wave_move.from = s->v->waves[w].state;
 	c->wave_move.to = to;
+	c->wave_move.revision = s->v->waves[w].revision;
 	return true;
 }
 
@@ -85,7 +86,8 @@ static bool on_rolling(struct step *s, uint32_t w)
 static struct wall_ms bake_began(struct step *s, uint32_t w, const char **waiting_for)
 {
 	struct wall_ms began = s->v->waves[w].state_since;
-	if (s->waves[w].last_good.v > began.v) /* a host that came or was tried again while the others baked */
+	if (s->waves[w].last_good.v >
+	    began.v) /* a host that came or was tried again while the others baked */
 		began = s->waves[w].last_good;
 	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++) {
 		const struct host_view *h = &s->v->hosts[i];

@@ -35,7 +35,7 @@ static void requeue(struct apply *ap, const struct deployment *d)
 		}
 	}
 	for (uint32_t w = 0; w < d->waves_nr && !d->back; w++)
-		if (waves[w].state == WAVE_FAILED)
+		if (view_wave(ap->st, ap->a, d->id, w, &waves[w]) == E_OK && waves[w].state == WAVE_FAILED)
 			PRE(apply_wave_move(ap, &waves[w], &d->app, WAVE_ROLLING, "tried again") == E_OK);
 }
 
@@ -162,7 +162,7 @@ int apply_wave(struct apply *ap)
 		return apply_refuse(ap, E_CONFLICT, "the rollout is %s by now",
 				    sm_name(&rollout_machine, (int)d.state));
 	if (view_wave(ap->st, ap->a, d.id, ap->c->wave_move.wave, &w) != E_OK ||
-	    w.state != ap->c->wave_move.from)
+	    w.state != ap->c->wave_move.from || w.revision != ap->c->wave_move.revision)
 		return apply_refuse(ap, E_CONFLICT, "the wave has moved by now");
 	rc = apply_wave_move(ap, &w, &d.app, ap->c->wave_move.to, ap->c->reason);
 	if (rc != E_OK)

@@ -75,7 +75,8 @@ int apply_assign(struct apply *ap)
 	size_t assigned = 0;
 	for (size_t i = 0; i < ap->c->assign.hosts_nr; i++)
 		assigned += assign_one(ap, &d, &ap->c->assign.hosts[i]);
-	return assigned > 0 ? E_OK : apply_refuse(ap, E_CONFLICT, "none of these hosts can be assigned any more");
+	return assigned > 0 ? E_OK
+			    : apply_refuse(ap, E_CONFLICT, "none of these hosts can be assigned any more");
 }
 
 /* ---- results

@@ -345,11 +345,11 @@ bool deployment_of(struct arena *a, const Row__Deployment *m, struct deployment 
 	out->progress_deadline.v = m->progress_deadline;
 	out->total_deadline.v = m->total_deadline;
 	out->superseded_by.v = m->superseded_by;
-	return labels_of(a, m->n_selector, m->selector, &out->selector) &&
-	       codec_name(&out->app, m->app) && codec_name(&out->env, m->env) &&
-	       target_of(a, m->target, &out->target) && codec_version(&out->from_version, m->from_version) &&
-	       limits_of(a, m->limits, &out->limits) && m->state < ROLLOUT_STATE_NR && m->state > 0 &&
-	       m->resume_to < ROLLOUT_STATE_NR && trace_of(m->trace, &out->trace);
+	return labels_of(a, m->n_selector, m->selector, &out->selector) && codec_name(&out->app, m->app) &&
+	       codec_name(&out->env, m->env) && target_of(a, m->target, &out->target) &&
+	       codec_version(&out->from_version, m->from_version) && limits_of(a, m->limits, &out->limits) &&
+	       m->state < ROLLOUT_STATE_NR && m->state > 0 && m->resume_to < ROLLOUT_STATE_NR &&
+	       trace_of(m->trace, &out->trace);
 }
 
 Row__Wave *wave_message(struct arena *a, const struct wave *v)
@@ -365,6 +365,7 @@ Row__Wave *wave_message(struct arena *a, const struct wave *v)
 	m->reason = codec_text(a, v->reason);
 	m->state_since = v->state_since.v;
 	m->promoted = v->promoted;
+	m->revision = v->revision;
 	return m;
 }
 
@@ -380,6 +381,7 @@ bool wave_of(struct arena *a, const Row__Wave *m, struct wave *out)
 	out->state = (enum wave_state)m->state;
 	out->reason = codec_text(a, m->reason);
 	out->state_since.v = m->state_since;
+	out->revision = m->revision;
 	out->promoted = m->promoted;
 	return codec_name(&out->region, m->region) && m->state < WAVE_STATE_NR && m->state > 0;
 }

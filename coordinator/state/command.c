@@ -93,6 +93,7 @@ static void moves_message(struct arena *a, const struct command *c, Cmd__Command
 		x->wave = c->wave_move.wave;
 		x->from = (uint32_t)c->wave_move.from;
 		x->to = (uint32_t)c->wave_move.to;
+		x->revision = c->wave_move.revision;
 		m->wave_move = x;
 		m->body_case = BODY(WAVE_MOVE);
 	}
@@ -293,6 +294,7 @@ static bool wave_move_of(const Cmd__WaveMove *m, struct command *c)
 	c->wave_move.wave = m->wave;
 	c->wave_move.from = (enum wave_state)m->from;
 	c->wave_move.to = (enum wave_state)m->to;
+	c->wave_move.revision = m->revision;
 	return m->from > 0 && m->from < WAVE_STATE_NR && m->to > 0 && m->to < WAVE_STATE_NR;
 }
 

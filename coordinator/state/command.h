@@ -100,6 +100,7 @@ struct command {
 			struct deployment_id deployment;
 			uint32_t wave;
 			enum wave_state from, to;
+			uint64_t revision; /* applied only if no task of the wave has moved since */
 		} wave_move;
 		struct {
 			struct deployment_id deployment;

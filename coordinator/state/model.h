@@ -163,7 +163,8 @@ struct deployment {
 	struct deployment_id id;
 	struct name app, env;
 	struct target target;
-	struct labels selector;	  /* which hosts it is for: all labels equal; late hosts are matched against it */
+	struct labels
+		selector; /* which hosts it is for: all labels equal; late hosts are matched against it */
 	struct name from_version; /* what most hosts ran when it was made; for people */
 	struct limits limits;
 	enum rollout_state state;
@@ -190,6 +191,8 @@ struct wave {
 	const char *reason;
 	struct wall_ms state_since;
 	uint32_t promoted; /* operator promoted past this wave's bake */
+	uint64_t revision; /* counts the moves of its tasks: a decision about the wave names the one it was
+			      made on */
 };
 
 /* D1: what was measured, where, and after which activation. Times are the agent's monotonic clock. */

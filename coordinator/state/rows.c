@@ -116,6 +116,15 @@ uint64_t moved_index(struct state *st, const struct name *app)
 	return get_number(st, &k);
 }
 
+static void revise_wave(struct apply *ap, const struct task *t)
+{
+	struct wave w;
+	if (view_wave(ap->st, ap->a, t->deployment, t->wave, &w) != E_OK)
+		return;
+	w.revision++;
+	put_wave(ap, &w);
+}
+
 int apply_task_move(struct apply *ap, struct task *t, const struct name *app, enum task_state to,
 		    const char *reason)
 {
@@ -124,6 +133,7 @@ int apply_task_move(struct apply *ap, struct task *t, const struct name *app, en
 	if (rc != E_OK)
 		return rc;
 	put_task(ap, t);
+	revise_wave(ap, t);
 	*apply_change(ap, CHANGE_TASK) = (struct change){.kind = CHANGE_TASK,
 							 .app = *app,
 							 .host = t->host,

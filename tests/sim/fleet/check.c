@@ -25,7 +25,7 @@ struct check {
 	uint64_t obeyed[SIM_HOSTS_MAX];	   /* highest epoch each host began an effect of */
 	int64_t down_since[SIM_HOSTS_MAX]; /* not available since; 0 = available */
 	int64_t up_since[SIM_HOSTS_MAX];
-	struct digest *chains;		   /* by index */
+	struct digest *chains; /* by index */
 	size_t chains_nr;
 };
 
@@ -136,11 +136,12 @@ static void note_assignments(struct check *c, const struct command *cmd, uint64_
 /* How long a host must have been down before the planner can be expected to know. */
 enum { KNOWN_MS = 90000, KNOWN_UP_MS = 35000 };
 
-static void watch_serving(struct check *c)
+void check_watch(struct check *c)
 {
 	for (size_t i = 0; i < c->s->hosts_nr; i++) {
 		const struct sim_host *h = &c->s->hosts[i];
-		/* D2: available is in rotation, healthy, and its lease valid; a host that cannot be heard is not available. */
+		/* D2: available is in rotation, healthy, and its lease valid; a host that cannot be heard is
+		 * not available. */
 		bool available = sim_host_serving(h) && h->session != 0 && !h->cut;
 		if (available != (c->down_since[i] == 0)) {
 			c->down_since[i] = available ? 0 : c->s->w.now_ms;
@@ -152,6 +153,14 @@ static void watch_serving(struct check *c)
 static bool in_hand(enum task_state s)
 {
 	return (s >= TASK_ASSIGNED && s <= TASK_PROBING) || s == TASK_REVERTING;
+}
+
+/* Asked to prove what it runs already: nothing is taken out of service. */
+static bool runs_what_it_should(struct check *c, const struct sim_host *h)
+{
+	struct placement p;
+	return view_placement(st(c), &c->s->arena, &h->name, &c->s->app, &p) == E_OK &&
+	       digest_eq(&p.desired.id, &h->running);
 }
 
 /* The floor of one region, or of the group (region NULL), counted from committed tasks and from what hosts
@@ -168,7 +177,7 @@ static void check_floor(struct check *c, const struct deployment *d, const struc
 		int64_t down = c->down_since[index_of(c, h)];
 		bool known_down = down != 0 && c->s->w.now_ms - down > KNOWN_MS;
 		hosts++;
-		out += in_hand(tasks[i].state) || known_down;
+		out += (in_hand(tasks[i].state) && !(down == 0 && runs_what_it_should(c, h))) || known_down;
 	}
 	uint32_t floor = (hosts * p + 999) / 1000;
 	if (hosts - out < floor)
@@ -176,14 +185,16 @@ static void check_floor(struct check *c, const struct deployment *d, const struc
 				out, hosts, region == NULL ? "the group" : region->s, floor);
 }
 
-/* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can lower availability. */
-static bool took_a_serving_host(struct check *c, const struct command *cmd)
+/* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can
+ * lower availability. */
+static bool took_a_serving_host(struct check *c, const struct command *cmd, const struct name *region)
 {
 	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
 		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
-		if (h == NULL || c->down_since[index_of(c, h)] != 0)
+		if (h == NULL || c->down_since[index_of(c, h)] != 0 ||
+		    (region != NULL && !name_eq(&h->region, region)))
 			continue;
-		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS)
+		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS && !runs_what_it_should(c, h))
 			return true;
 	}
 	return false;
@@ -218,11 +229,13 @@ static void on_assign(struct check *c, const struct command *cmd)
 	if (cmd->assign.direction == DIRECTION_FORWARD)
 		check_waves(c, cmd, waves);
 	permille p = cmd->assign.direction == DIRECTION_FORWARD ? d.limits.floor : d.limits.back_floor;
-	if (d.limits.recreate || p == 0 || !took_a_serving_host(c, cmd))
+	if (d.limits.recreate || p == 0)
 		return;
-	check_floor(c, &d, tasks, nr, NULL, p);
+	if (took_a_serving_host(c, cmd, NULL))
+		check_floor(c, &d, tasks, nr, NULL, p);
 	for (uint32_t w = 0; w < d.waves_nr; w++)
-		check_floor(c, &d, tasks, nr, &waves[w].region, p);
+		if (took_a_serving_host(c, cmd, &waves[w].region))
+			check_floor(c, &d, tasks, nr, &waves[w].region, p);
 }
 
 /* D6: a wave passes only after its bake, and only with no more failures than its budget. */
@@ -258,13 +271,14 @@ void check_applied(struct check *c, const struct command *cmd, const struct comm
 {
 	uint64_t index = coordinator_index(c->s->c);
 	if (index >= CHAINS_MAX) {
-		world_violation(&c->s->w, "the log grows without end: %llu entries", (unsigned long long)index); /* A5 */
+		world_violation(&c->s->w, "the log grows without end: %llu entries",
+				(unsigned long long)index); /* A5 */
 		return;
 	}
 	c->chains[index] = state_chain(st(c));
 	if (index > c->chains_nr)
 		c->chains_nr = index;
-	watch_serving(c);
+	check_watch(c);
 	if (r->code != E_OK)
 		return;
 	if (cmd->kind == COMMAND_ASSIGN) {

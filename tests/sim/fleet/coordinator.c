@@ -37,7 +37,7 @@ struct coordinator {
 	struct arena arena;
 };
 
-enum { FSYNC_MS = 2, POLL_WAIT_MS = 25000, SUSPECT_MS = 75000, LOST_MS = 120000, GRACE_MS = 30000 };
+enum { FSYNC_MS = 2, POLL_WAIT_MS = 25000, SUSPECT_MS = 75000, LOST_MS = 120000, GRACE_MS = 90000 };
 enum { CLUSTER_HI = 0x5eed, CLUSTER_LO = 1, LOG_ID = 1 };
 
 struct state *coordinator_state(struct coordinator *c)

@@ -71,8 +71,8 @@ struct sim_host {
 	struct world_event *timer;
 
 	/* the link */
-	bool cut;	  /* nothing passes */
-	uint64_t session; /* 0 = none */
+	bool cut;		    /* nothing passes */
+	uint64_t session;	    /* 0 = none */
 	uint64_t requests, poll_id; /* given out; of the newest poll */
 	unsigned attempts;
 	bool polling, reporting;

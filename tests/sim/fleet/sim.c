@@ -101,8 +101,9 @@ void sim_init(struct sim *s, uint64_t seed, bool verbose)
 	PRE(name_set(&s->app, "shop") && name_set(&s->env, "prod"));
 	s->check = check_new(s);
 	s->c = coordinator_new(&s->w, &hooks);
-	struct command init = {.kind = COMMAND_CLUSTER_INIT,
-			       .init = {.cluster_hi = SIM_CLUSTER_HI, .cluster_lo = SIM_CLUSTER_LO, .name = {"sim"}}};
+	struct command init = {
+		.kind = COMMAND_CLUSTER_INIT,
+		.init = {.cluster_hi = SIM_CLUSTER_HI, .cluster_lo = SIM_CLUSTER_LO, .name = {"sim"}}};
 	PRE(coordinator_now(s->c, &init).code == E_OK);
 	PRE(coordinator_now(s->c, &(struct command){.kind = COMMAND_APP_PUT, .app = {.name = s->app}}).code ==
 	    E_OK);
@@ -155,7 +156,7 @@ void sim_run_ms(struct sim *s, int64_t ms)
 {
 	int64_t until = s->w.now_ms + ms;
 	while (s->w.violation[0] == '\0' && world_step(&s->w, until))
-		;
+		check_watch(s->check);
 	if (s->w.now_ms < until)
 		s->w.now_ms = until;
 }

@@ -1,0 +1,586 @@
+/*
+ * The defects of libraft 0.15.0 that the rules close:
+ *   S1 a follower claims its whole stored length      S2 and commits up to it
+ *   S3 entries of old terms committed by counting     S4 an answer goes to the leader of another term
+ *   S5 a failed write keeps the leadership            S6 a pre-vote rejection carries the requester's term
+ *   S7 back-off one index per heartbeat               S8 a follower compacted past prev rejects for ever
+ *   S9 uncommitted configurations taken for committed S11 unpadded entries decoded wrong
+ */
+#include "coordinator/consensus/guard.h"
+
+#include <stdlib.h>
+
+#include "coordinator/consensus/guard_conf.h"
+
+struct guarded_append {
+	struct raft_io_append req;
+	struct guard *guard;
+	struct raft_io_append *theirs;
+	raft_io_append_cb cb;
+	raft_term term;
+	raft_index last;
+};
+
+struct guarded_put {
+	struct raft_io_snapshot_put req;
+	struct guard *guard;
+	struct raft_io_snapshot_put *theirs;
+	raft_io_snapshot_put_cb cb;
+	struct raft_snapshot snapshot; /* shallow, but for a corrected configuration */
+	bool install, own_conf;
+};
+
+static struct guard *guard_of(struct raft_io *io)
+{
+	struct raft *r = io->data;
+	return r->data;
+}
+
+static bool on(const struct guard *g, int rule)
+{
+	return (g->off & GUARD_RULE(rule)) == 0;
+}
+
+/* ---- the engine's log, read only ---- */
+
+static raft_index log_count(const struct raft_log *l)
+{
+	return l->front <= l->back ? l->back - l->front : l->size - l->front + l->back;
+}
+
+static raft_index log_last(const struct raft_log *l)
+{
+	return l->offset + log_count(l);
+}
+
+/* 0 when the entry is not known any more, or not yet. */
+static raft_term log_term(const struct raft_log *l, raft_index index)
+{
+	if (index != 0 && index == l->snapshot.last_index)
+		return l->snapshot.last_term;
+	if (index <= l->offset || index > log_last(l))
+		return 0;
+	return l->entries[(l->front + (index - 1 - l->offset)) % l->size].term;
+}
+
+static void drop_entries(struct raft_append_entries *a)
+{
+	void *last = NULL;
+	for (unsigned i = 0; i < a->n_entries; i++) {
+		if (a->entries[i].batch != last)
+			raft_free(a->entries[i].batch);
+		last = a->entries[i].batch;
+	}
+	if (a->entries)
+		raft_free(a->entries);
+	a->entries = NULL;
+	a->n_entries = 0;
+}
+
+static void drop_message(struct raft_message *m)
+{
+	if (m->type == RAFT_IO_APPEND_ENTRIES)
+		drop_entries(&m->append_entries);
+	if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+		raft_configuration_close(&m->install_snapshot.conf);
+		raft_free(m->install_snapshot.data.base);
+	}
+}
+
+/* ---- rule 1 ---- */
+
+static void barrier_done(struct raft_barrier *req, int status)
+{
+	raft_free(req);
+}
+
+/* Rule 1 (S3): a new leader proposes a barrier at once: only an entry of its own term lets older ones commit.
+ */
+static void rule_1_barrier_at_start_of_term(struct guard *g)
+{
+	struct raft *r = g->raft;
+	if (!on(g, 1) || g->closing || r->state != RAFT_LEADER || g->barrier_term == r->current_term)
+		return;
+	struct raft_barrier *req = raft_malloc(sizeof *req);
+	if (!req)
+		return;
+	if (raft_barrier(r, req, barrier_done) == 0)
+		g->barrier_term = r->current_term;
+	else
+		raft_free(req);
+}
+
+/* ---- rule 2 ---- */
+
+/*
+ * Rule 2 (S3): successes count only once what this leader stored ends in its own term; before that they are
+ * no more than a sign of life, or a leader with a slow disk would think itself alone. Rejections always pass.
+ */
+static void rule_2_count_later(struct guard *g, struct raft_message *m)
+{
+	const struct raft *r = g->raft;
+	if (on(g, 2) && m->type == RAFT_IO_APPEND_ENTRIES_RESULT && r->state == RAFT_LEADER &&
+	    m->append_entries_result.term == r->current_term && m->append_entries_result.rejected == 0 &&
+	    log_term(&r->log, r->last_stored) != r->current_term)
+		m->append_entries_result.last_log_index = 0;
+}
+
+/* ---- rule 3 ---- */
+
+/* Rule 3 (S1, S2): neither commit nor acknowledge beyond what this message proved to be the leader's. */
+static void rule_3_cap_incoming(struct guard *g, struct raft_append_entries *a)
+{
+	if (!on(g, 3))
+		return;
+	g->cap = a->prev_log_index + a->n_entries;
+	g->capped = true;
+	if (a->leader_commit > g->cap)
+		a->leader_commit = g->cap;
+}
+
+static void rule_3_cap_answer(const struct guard *g, struct raft_append_entries_result *res)
+{
+	if (g->capped && res->rejected == 0 && res->last_log_index > g->cap)
+		res->last_log_index = g->cap;
+}
+
+/* ---- rule 4 ---- */
+
+/* Rule 4 (S4): a write that completes in another term, or without a leader, has nobody to answer to. */
+static bool rule_4_nobody_to_answer(const struct guard *g, raft_term submitted)
+{
+	const struct raft *r = g->raft;
+	if (!on(g, 4))
+		return false;
+	return r->current_term != submitted ||
+	       (r->state == RAFT_FOLLOWER && r->follower_state.current_leader.address == NULL);
+}
+
+/* ---- rule 5 ---- */
+
+/* Rule 5 (S5): after a failed write memory and disk disagree; stop before anything false is said. */
+static void rule_5_storage_failed(struct guard *g, const char *what, int rv)
+{
+	if (rv == 0 || g->closing || !on(g, 5))
+		return;
+	char text[512];
+	snprintf(text, sizeof text,
+		 "cannot write the log: %s: %s (%s). Nothing unwritten was acknowledged. Free or repair the "
+		 "disk, "
+		 "then start again",
+		 what, raft_strerror(rv), g->raft->io->errmsg);
+	g->hooks.fatal(g->hooks.arg, text);
+}
+
+/* ---- rule 6 ---- */
+
+static bool busy_writing(const struct guard *g)
+{
+	return g->appends > 0 || g->installs > 0;
+}
+
+/* Rule 6: a follower whose writes are under way hears its leader; it must not stand for election meanwhile.
+ */
+static void rule_6_hold_election(struct guard *g)
+{
+	struct raft *r = g->raft;
+	if (on(g, 6) && r->state == RAFT_FOLLOWER && busy_writing(g))
+		r->election_timer_start = r->io->time(r->io);
+}
+
+static bool rule_6_ignore_timeout_now(const struct guard *g, const struct raft_message *m)
+{
+	return on(g, 6) && m->type == RAFT_IO_TIMEOUT_NOW && busy_writing(g);
+}
+
+/* ---- rule 7 ---- */
+
+/* Rule 7 (S6, S7): rejections tell what the other side needs: our term, and where our logs surely agree. */
+static void rule_7_helpful_rejections(const struct guard *g, struct raft_message *m)
+{
+	if (!on(g, 7))
+		return;
+	if (m->type == RAFT_IO_REQUEST_VOTE_RESULT && !m->request_vote_result.vote_granted &&
+	    m->request_vote_result.pre_vote == raft_tribool_true)
+		m->request_vote_result.term = g->raft->current_term;
+	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT && m->append_entries_result.rejected > 0)
+		m->append_entries_result.last_log_index = g->raft->commit_index;
+}
+
+/*
+ * Rule 7 (S8): entries before our compacted log are committed, here and at any leader. The engine would
+ * reject them for ever, or append them at the wrong place: take the message as a heartbeat at our commit
+ * index.
+ */
+static void rule_7_before_compacted(struct guard *g, struct raft_append_entries *a)
+{
+	const struct raft *r = g->raft;
+	const struct raft_log *l = &r->log;
+	if (!on(g, 7) || a->term < r->current_term || l->snapshot.last_index == 0 || g->installs > 0)
+		return;
+	if (a->prev_log_index >= l->snapshot.last_index || log_term(l, a->prev_log_index) != 0)
+		return;
+	raft_term term = log_term(l, r->commit_index);
+	if (term == 0)
+		return;
+	drop_entries(a);
+	a->prev_log_index = r->commit_index;
+	a->prev_log_term = term;
+}
+
+/* ---- rule 8 ---- */
+
+/* The first index at which the message contradicts our log; 0 when it does not. */
+static raft_index first_conflict(const struct guard *g, const struct raft_append_entries *a)
+{
+	for (unsigned i = 0; i < a->n_entries; i++) {
+		raft_index index = a->prev_log_index + 1 + i;
+		raft_term ours = log_term(&g->raft->log, index);
+		if (ours != 0 && ours != a->entries[i].term)
+			return index;
+	}
+	return 0;
+}
+
+static void replace_configuration(struct guard *g, const struct guard_conf *c)
+{
+	struct raft *r = g->raft;
+	struct raft_configuration conf;
+	raft_configuration_init(&conf);
+	if (guard_conf_decode(c, &conf) != 0)
+		g->hooks.fatal(g->hooks.arg, "the log holds a damaged membership record; restore this node");
+	raft_configuration_close(&r->configuration);
+	r->configuration = conf;
+	r->configuration_index = c->index;
+	r->configuration_uncommitted_index = 0;
+}
+
+/* Rule 8 (S9): roll back from our copy before the engine looks for an entry that may be compacted. */
+static void rule_8_roll_back(struct guard *g, const struct raft_append_entries *a)
+{
+	struct raft *r = g->raft;
+	if (!on(g, 8) || a->term < r->current_term || r->configuration_uncommitted_index == 0)
+		return;
+	if (log_term(&r->log, a->prev_log_index) != a->prev_log_term && a->prev_log_index != 0)
+		return; /* will be rejected */
+	raft_index conflict = first_conflict(g, a);
+	if (conflict == 0 || r->configuration_uncommitted_index < conflict)
+		return;
+	const struct guard_conf *c = guard_conf_upto(g, conflict - 1);
+	if (c)
+		replace_configuration(g, c);
+}
+
+/* Rule 8 (S9): a snapshot holds the last committed configuration, whatever the engine put there. */
+static void rule_8_committed_in_snapshot(struct guard *g, struct guarded_put *p)
+{
+	const struct guard_conf *c = guard_conf_upto(g, p->snapshot.index);
+	if (!on(g, 8) || p->install || !c || c->index == p->snapshot.configuration_index)
+		return;
+	struct raft_configuration conf;
+	raft_configuration_init(&conf);
+	if (guard_conf_decode(c, &conf) != 0)
+		g->hooks.fatal(g->hooks.arg, "the log holds a damaged membership record; restore this node");
+	p->snapshot.configuration = conf;
+	p->snapshot.configuration_index = c->index;
+	p->own_conf = true;
+}
+
+/* Rule 8 (S9): after a start a configuration above the commit index is not committed, though the engine says
+ * so. */
+static void rule_8_mark_uncommitted(struct guard *g)
+{
+	struct raft *r = g->raft;
+	if (!on(g, 8) || r->configuration_uncommitted_index != 0 || r->configuration_index <= r->commit_index)
+		return;
+	const struct guard_conf *c = guard_conf_upto(g, r->commit_index);
+	if (!c)
+		return; /* the first configuration of all: bootstrap */
+	r->configuration_uncommitted_index = r->configuration_index;
+	r->configuration_index = c->index;
+}
+
+static void rule_8_clear_applied(struct guard *g)
+{
+	struct raft *r = g->raft;
+	if (!on(g, 8) || r->configuration_uncommitted_index == 0 ||
+	    r->configuration_uncommitted_index > r->last_applied)
+		return;
+	r->configuration_index = r->configuration_uncommitted_index;
+	r->configuration_uncommitted_index = 0;
+}
+
+static void remember_entry(struct guard *g, raft_index index, const struct raft_entry *e)
+{
+	if (e->type == RAFT_CHANGE && !guard_conf_put(g, index, e->buf.base, e->buf.len))
+		g->hooks.fatal(g->hooks.arg, "out of memory while recording a membership change");
+}
+
+static void remember_snapshot(struct guard *g, const struct raft_snapshot *s)
+{
+	if (!guard_conf_put_decoded(g, s->configuration_index, &s->configuration))
+		g->hooks.fatal(g->hooks.arg, "out of memory while recording the membership of a snapshot");
+}
+
+/* ---- rule 9 ---- */
+
+static const struct raft_server *server_by_id(const struct raft *r, raft_id id)
+{
+	for (unsigned i = 0; i < r->configuration.n; i++)
+		if (r->configuration.servers[i].id == id)
+			return &r->configuration.servers[i];
+	return NULL;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+/* Rule 9: a peer speaks only for itself and from its configured address. server_id is that of the link. */
+static bool rule_9_pretends(const struct guard *g, const struct raft_message *m)
+{
+	if (!on(g, 9))
+		return false;
+	if (m->type == RAFT_IO_REQUEST_VOTE && m->request_vote.candidate_id != m->server_id)
+		return true;
+	const struct raft_server *s = server_by_id(g->raft, m->server_id);
+	return s && m->server_address && !same_text(s->address, m->server_address);
+}
+
+/* ---- rule 10 ---- */
+
+/* Rule 10 (S11): an entry whose length is no multiple of 8 would be decoded wrong by a follower that catches
+ * up. */
+static void rule_10_padded(struct guard *g, const struct raft_entry *e)
+{
+	if (on(g, 10) && e->buf.len % 8 != 0)
+		g->hooks.fatal(g->hooks.arg,
+			       "a log entry is not padded to 8 bytes; this is a bug, please report it");
+}
+
+/* ---- the vtable ---- */
+
+static void after_event(struct guard *g)
+{
+	rule_8_clear_applied(g);
+	rule_1_barrier_at_start_of_term(g);
+	if (g->hooks.turned)
+		g->hooks.turned(g->hooks.arg);
+}
+
+static void on_tick(struct raft_io *io)
+{
+	struct guard *g = guard_of(io);
+	rule_6_hold_election(g);
+	g->tick(io);
+	after_event(g);
+}
+
+static void on_recv(struct raft_io *io, struct raft_message *m)
+{
+	struct guard *g = guard_of(io);
+	if (rule_9_pretends(g, m) || rule_6_ignore_timeout_now(g, m)) {
+		drop_message(m);
+		return;
+	}
+	rule_2_count_later(g, m);
+	if (m->type == RAFT_IO_APPEND_ENTRIES) {
+		rule_7_before_compacted(g, &m->append_entries);
+		rule_8_roll_back(g, &m->append_entries);
+		rule_3_cap_incoming(g, &m->append_entries);
+	}
+	g->recv(io, m);
+	g->capped = false;
+	after_event(g);
+}
+
+static int guarded_start(struct raft_io *io, unsigned ms, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+	struct guard *g = guard_of(io);
+	g->tick = tick;
+	g->recv = recv;
+	return g->inner.start(io, ms, on_tick, on_recv);
+}
+
+static int guarded_load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_snapshot **snapshot,
+			raft_index *start, struct raft_entry *entries[], size_t *n)
+{
+	struct guard *g = guard_of(io);
+	int rv = g->inner.load(io, term, vote, snapshot, start, entries, n);
+	if (rv != 0)
+		return rv;
+	guard_conf_clear(g);
+	raft_index last = *n > 0 ? *start + *n - 1 : 0;
+	if (*snapshot) {
+		remember_snapshot(g, *snapshot);
+		if ((*snapshot)->index > last)
+			last = (*snapshot)->index;
+	}
+	for (size_t i = 0; i < *n; i++)
+		remember_entry(g, *start + i, &(*entries)[i]);
+	if (g->hooks.loaded)
+		g->hooks.loaded(g->hooks.arg, last);
+	return 0;
+}
+
+static int guarded_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
+			raft_io_send_cb cb)
+{
+	struct guard *g = guard_of(io);
+	struct raft_message copy = *m;
+	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+		if (g->swallow)
+			return RAFT_NOCONNECTION;
+		rule_3_cap_answer(g, &copy.append_entries_result);
+	}
+	rule_7_helpful_rejections(g, &copy);
+	return g->inner.send(io, req, &copy, cb);
+}
+
+static void append_done(struct raft_io_append *req, int status)
+{
+	struct guarded_append *a = req->data;
+	struct guard *g = a->guard;
+	g->appends--;
+	rule_5_storage_failed(g, "append", status);
+	g->swallow = rule_4_nobody_to_answer(g, a->term);
+	g->cap = a->last;
+	g->capped = on(g, 3);
+	a->cb(a->theirs, status);
+	g->swallow = g->capped = false;
+	free(a);
+	after_event(g);
+}
+
+static int guarded_append(struct raft_io *io, struct raft_io_append *req, const struct raft_entry entries[],
+			  unsigned n, raft_io_append_cb cb)
+{
+	struct guard *g = guard_of(io);
+	raft_index last = log_last(&g->raft->log);
+	for (unsigned i = 0; i < n; i++) {
+		rule_10_padded(g, &entries[i]);
+		remember_entry(g, last - n + 1 + i, &entries[i]);
+	}
+	struct guarded_append *a = calloc(1, sizeof *a);
+	if (!a)
+		return RAFT_NOMEM;
+	*a = (struct guarded_append){.req.data = a,
+				     .guard = g,
+				     .theirs = req,
+				     .cb = cb,
+				     .term = g->raft->current_term,
+				     .last = last};
+	int rv = g->inner.append(io, &a->req, entries, n, append_done);
+	if (rv != 0) {
+		rule_5_storage_failed(g, "append", rv);
+		free(a);
+		return rv;
+	}
+	g->appends++;
+	return 0;
+}
+
+static int guarded_set_term(struct raft_io *io, raft_term term)
+{
+	struct guard *g = guard_of(io);
+	int rv = g->inner.set_term(io, term);
+	rule_5_storage_failed(g, "term", rv);
+	return rv;
+}
+
+static int guarded_set_vote(struct raft_io *io, raft_id id)
+{
+	struct guard *g = guard_of(io);
+	int rv = g->inner.set_vote(io, id);
+	rule_5_storage_failed(g, "vote", rv);
+	return rv;
+}
+
+static int guarded_truncate(struct raft_io *io, raft_index index)
+{
+	struct guard *g = guard_of(io);
+	int rv = g->inner.truncate(io, index);
+	rule_5_storage_failed(g, "truncate", rv);
+	guard_conf_cut(g, index);
+	return rv;
+}
+
+static void put_done(struct raft_io_snapshot_put *req, int status)
+{
+	struct guarded_put *p = req->data;
+	struct guard *g = p->guard;
+	if (p->install) {
+		g->installs--;
+		rule_5_storage_failed(g, "snapshot of the leader", status);
+	}
+	if (p->own_conf)
+		raft_configuration_close(&p->snapshot.configuration);
+	p->cb(p->theirs, status);
+	free(p);
+	after_event(g);
+}
+
+/* The engine asks for no trailing entries only when it installs a snapshot that a leader sent. */
+static int guarded_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,
+				const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	struct guard *g = guard_of(io);
+	struct guarded_put *p = calloc(1, sizeof *p);
+	if (!p)
+		return RAFT_NOMEM;
+	*p = (struct guarded_put){.req.data = p,
+				  .guard = g,
+				  .theirs = req,
+				  .cb = cb,
+				  .snapshot = *snapshot,
+				  .install = trailing == 0};
+	rule_8_committed_in_snapshot(g, p);
+	int rv = g->inner.snapshot_put(io, trailing, &p->req, &p->snapshot, put_done);
+	if (rv != 0) {
+		if (p->own_conf)
+			raft_configuration_close(&p->snapshot.configuration);
+		free(p);
+		return rv;
+	}
+	if (p->install) {
+		g->installs++;
+		guard_conf_cut(g, 0);
+		remember_snapshot(g, snapshot);
+	}
+	return 0;
+}
+
+void guard_install(struct guard *g, struct raft *r, const struct guard_hooks *hooks, unsigned rules_off)
+{
+	*g = (struct guard){.raft = r, .inner = *r->io, .hooks = *hooks, .off = rules_off};
+	PRE(hooks->fatal);
+	r->data = g;
+	r->io->load = guarded_load;
+	r->io->start = guarded_start;
+	r->io->send = guarded_send;
+	r->io->append = guarded_append;
+	r->io->set_term = guarded_set_term;
+	r->io->set_vote = guarded_set_vote;
+	r->io->truncate = guarded_truncate;
+	r->io->snapshot_put = guarded_snapshot_put;
+}
+
+void guard_started(struct guard *g)
+{
+	g->started = true;
+	rule_8_mark_uncommitted(g);
+	after_event(g);
+}
+
+void guard_closing(struct guard *g)
+{
+	g->closing = true;
+}
+
+void guard_done(struct guard *g)
+{
+	guard_conf_clear(g);
+}

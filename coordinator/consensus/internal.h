@@ -1,0 +1,111 @@
+/* internal.h: what the files of consensus/ share. */
+#ifndef CONSENSUS_INTERNAL_H
+#define CONSENSUS_INTERNAL_H
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <uv.h>
+
+#include "coordinator/consensus/consensus.h"
+#include "coordinator/consensus/entry.h"
+#include "coordinator/consensus/guard.h"
+
+enum { MAX_IN_FLIGHT = 4, MAX_QUEUED_BYTES = 16 * 1024 * 1024, MAX_QUEUED = 65536 };
+
+/* One proposal from propose to done; a barrier when `barrier`. */
+struct proposal {
+	struct proposal *next;
+	consensus_done_fn *done;
+	void *arg;
+	int code;
+	uint64_t index;
+	size_t reply_at, reply_len; /* in the replies of its batch */
+	bool barrier;
+	size_t len;
+	uint8_t bytes[];
+};
+
+struct fifo {
+	struct proposal *first, **tail;
+};
+
+/* One log entry, or one barrier, under way. */
+struct batch {
+	union {
+		struct raft_apply apply;
+		struct raft_barrier barrier;
+	} req;
+	struct consensus *consensus;
+	struct batch *next; /* among the finished */
+	struct fifo members;
+	struct buf replies;
+};
+
+/* The replies of the entry applied last; its proposer, when it is here, takes them before the next is
+ * applied. */
+struct applied_entry {
+	uint64_t index;
+	struct buf replies;
+	size_t at[ENTRY_MAX_COMMANDS + 1]; /* where each reply starts, and the end of the last */
+	unsigned n;
+};
+
+struct snapshot_job {
+	void *handle;
+	uint64_t index;
+	struct raft_buffer buf;
+};
+
+struct consensus {
+	struct consensus_config cfg;
+	char *dir, *address;
+	uv_loop_t *loop;
+	uv_prepare_t prepare;
+	struct raft raft;
+	struct raft_io io;
+	struct raft_uv_transport transport;
+	struct raft_fsm fsm;
+	struct guard guard;
+	int lock_fd;
+	struct fifo queue;
+	size_t queued, queued_bytes;
+	unsigned in_flight;
+	struct batch *finished, **finished_tail;
+	struct applied_entry last;
+	struct buf entry; /* scratch of the batcher */
+	uint64_t applied; /* index given to fsm last, or skipped because it had it */
+	bool dirty;	  /* applied since the last commit */
+	struct snapshot_job snapshot;
+	int restore_failed; /* code of fsm->restore: the engine loses it */
+	uint64_t disk_checked_ms;
+	bool disk_low, closing;
+	consensus_closed_fn *closed;
+	void *closed_arg;
+};
+
+/* propose.c */
+void propose_init(struct consensus *c);
+void propose_done(struct consensus *c);
+void propose_flush(struct consensus *c);   /* queue -> engine */
+void propose_deliver(struct consensus *c); /* finished -> their done callbacks */
+void propose_refuse_queue(struct consensus *c, int code);
+
+/* fsm.c */
+void fsm_init(struct consensus *c);
+void fsm_done(struct consensus *c);
+void fsm_commit(struct consensus *c); /* the store's one transaction of this turn */
+void fsm_loaded(struct consensus *c, raft_index last_index);
+
+/* snapshot.c: "WTS1", version, index, length, SHA-256, then the state. */
+enum { SNAPSHOT_HEADER = 56 };
+int snapshot_seal(struct buf *b,
+		  uint64_t index); /* the first SNAPSHOT_HEADER bytes of b are room for the header */
+int snapshot_open(const void *p, size_t n, uint64_t *index, const uint8_t **body, size_t *len) must_check;
+
+/* lock.c */
+int dir_lock(const char *dir, int *fd, struct err *e);
+
+/* transport.c: a node without links to others. */
+void no_links_init(struct raft_uv_transport *t);
+
+#endif
