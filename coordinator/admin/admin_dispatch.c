@@ -1,7 +1,9 @@
+#include <string.h>
+
 #include "coordinator/admin/admin_conn.h"
 #include "sys/log.h"
 
-enum { REQUEST_VERSION = 1 };
+enum { REQUEST_VERSION = 1, REASON_MAX = 1000 };
 
 /* What an argument message a verb needs; 0 = none. The client's choice of oneof is checked before any handler
  * sees it. */
@@ -84,6 +86,11 @@ void admin_dispatch(struct admin_conn *c)
 	}
 	if (!role_allows(c))
 		return;
+	if (strlen(r->reason) > REASON_MAX) {
+		admin_fail(c, E_TOO_LARGE, "say it shorter, with a link",
+			   "the reason is longer than %d bytes", REASON_MAX);
+		return;
+	}
 	if (d->args && r->args_case != d->args) {
 		admin_fail(c, E_PROTOCOL, NULL, "the arguments sent do not belong to '%s'", c->row->name);
 		return;

@@ -1,4 +1,8 @@
+#include <string.h>
+
 #include "coordinator/admin/admin_conn.h"
+
+enum { CONFIGURATION_MAX = 4096 };
 
 void admin_env_add(struct admin_conn *c)
 {
@@ -8,6 +12,11 @@ void admin_env_add(struct admin_conn *c)
 		return;
 	if (!admin_labels_from(c, args->selector, args->n_selector, &cmd.env.selector))
 		return;
+	if (strlen(args->configuration) > CONFIGURATION_MAX) {
+		admin_fail(c, E_TOO_LARGE, NULL, "the configuration text is longer than %d bytes",
+			   CONFIGURATION_MAX);
+		return;
+	}
 	cmd.env.configuration = args->configuration;
 	cmd.env.created_at = ADMIN_OPS(c)->now(ADMIN_B(c));
 	cmd.env.created_by = c->actor;

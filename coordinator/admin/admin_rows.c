@@ -44,6 +44,8 @@ Admin__Label **admin_labels(struct admin_conn *c, const struct labels *l, size_t
 	return v;
 }
 
+enum { LABELS_MAX = 32, LABEL_VALUE_MAX = 256 };
+
 static int label_cmp(const void *a, const void *b)
 {
 	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
@@ -52,12 +54,16 @@ static int label_cmp(const void *a, const void *b)
 bool admin_labels_from(struct admin_conn *c, Admin__Label **v, size_t nr, struct labels *out)
 {
 	struct name checked;
+	if (nr > LABELS_MAX) {
+		admin_fail(c, E_TOO_LARGE, NULL, "%zu labels are more than the %d allowed", nr, LABELS_MAX);
+		return false;
+	}
 	out->v = arena_array(&c->arena, struct label, nr ? nr : 1);
 	out->nr = nr;
 	for (size_t i = 0; i < nr; i++) {
 		if (!admin_need_name(c, "a label", v[i]->key, &checked))
 			return false;
-		if (strlen(v[i]->value) > 256) {
+		if (strlen(v[i]->value) > LABEL_VALUE_MAX) {
 			admin_fail(c, E_TOO_LARGE, NULL, "the value of label '%s' is longer than 256 bytes",
 				   v[i]->key);
 			return false;

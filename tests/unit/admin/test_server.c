@@ -168,6 +168,34 @@ static void a_name_is_added_once_and_shown(void **state)
 	assert_error(ask_app(w, CMD_APP_ADD, "No Name"), "E_INVALID");
 }
 
+static void what_enters_the_log_is_bounded(void **state)
+{
+	static char reason[1200];
+	static Admin__Label label = ADMIN__LABEL__INIT, *labels[40];
+	struct world *w = *state;
+	Admin__Request rq;
+	Admin__EnvArgs args = ADMIN__ENV_ARGS__INIT;
+	memset(reason, 'x', sizeof reason - 1);
+	for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+		labels[i] = &label;
+	label.key = (char *)(uintptr_t) "tier";
+	world_request(&rq, CMD_ENV_ADD);
+	args.name = (char *)(uintptr_t) "stage";
+	args.selector = labels;
+	args.n_selector = 2;
+	rq.args_case = ADMIN__REQUEST__ARGS_ENV;
+	rq.env = &args;
+	assert_error(world_ask(w, &rq, NULL), "E_INVALID"); /* twice the same */
+	args.n_selector = ARRAY_LEN(labels);
+	assert_error(world_ask(w, &rq, NULL), "E_TOO_LARGE");
+	args.n_selector = 1;
+	rq.reason = reason;
+	assert_error(world_ask(w, &rq, NULL), "E_TOO_LARGE");
+	rq.reason = (char *)(uintptr_t) "";
+	assert_done(world_ask(w, &rq, NULL), 0);
+	assert_int_equal(w->proposed, 1);
+}
+
 static void a_misspelt_name_gets_a_suggestion(void **state)
 {
 	Admin__Reply *r = ask_app(*state, CMD_APP_SHOW, "chekcout");
@@ -233,6 +261,7 @@ int main(void)
 		T(junk_is_refused_and_half_a_frame_is_dropped),
 		T(a_second_request_on_a_connection_is_refused),
 		T(a_name_is_added_once_and_shown),
+		T(what_enters_the_log_is_bounded),
 		T(a_misspelt_name_gets_a_suggestion),
 		T(a_dry_run_proposes_nothing),
 		T(what_the_log_refuses_is_told_with_its_exit_code),
