@@ -3,8 +3,7 @@
 
 #include "coordinator/admin/admin_conn.h"
 
-/* ---- add and remove
- * ------------------------------------------------------------------------------------------- */
+/* ---- add and remove ---- */
 
 static void send_bundle(struct admin_conn *c, struct admin_file *files, size_t nr, uint64_t generation)
 {
@@ -81,8 +80,7 @@ void admin_agents_remove(struct admin_conn *c)
 	admin_propose(c, &cmd, admin_then_done);
 }
 
-/* ---- list and show
- * -------------------------------------------------------------------------------------------- */
+/* ---- list and show ---- */
 
 enum { HOSTS_PER_FRAME = 200 };
 

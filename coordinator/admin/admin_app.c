@@ -17,8 +17,7 @@ void admin_app_add(struct admin_conn *c)
 	admin_propose(c, &cmd, admin_then_done);
 }
 
-/* ---- list and show
- * -------------------------------------------------------------------------------------------- */
+/* ---- list and show ---- */
 
 struct app_rows {
 	struct admin_conn *c;

@@ -7,8 +7,7 @@
 #include "coordinator/admin/commands_frame.h"
 #include "sys/log.h"
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 /* Freed only when the handle is closed and no proposal will call back any more. */
 static void free_if_unused(struct admin_conn *c)
@@ -44,8 +43,7 @@ void admin_conn_close(struct admin_conn *c)
 	uv_close((uv_handle_t *)&c->pipe, on_closed);
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 struct write_op {
 	uv_write_t req;
@@ -180,8 +178,7 @@ void admin_fail(struct admin_conn *c, int code, const char *hint, const char *fm
 	admin_fail_with(c, code, hint, NULL, 0, text);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void take_request(struct admin_conn *c, const uint8_t *p, size_t n)
 {
@@ -260,8 +257,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 	take_frames(c);
 }
 
-/* ---- beginning
- * ----------------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 static bool greet(struct admin_conn *c)
 {
@@ -297,8 +293,7 @@ void admin_conn_accept(struct admin *a)
 			   ADMIN_CONN_MAX);
 }
 
-/* ---- proposing
- * ----------------------------------------------------------------------------------------------- */
+/* ---- proposing ---- */
 
 static void on_proposed(void *arg, const struct command_reply *reply)
 {

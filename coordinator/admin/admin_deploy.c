@@ -5,8 +5,7 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/state/machines.h"
 
-/* ---- plan
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- plan ---- */
 
 struct planned {
 	struct command cmd; /* deploy is filled */
@@ -174,8 +173,7 @@ void admin_plan(struct admin_conn *c)
 	admin_done(c, p->text.no_change ? 0 : 2, "%s", "");
 }
 
-/* ---- deploy
- * --------------------------------------------------------------------------------------------------- */
+/* ---- deploy ---- */
 
 /* What the person agreed to must be what happens: the same state must give the same plan. */
 static bool check_seen(struct admin_conn *c, const struct planned *p)
@@ -212,8 +210,7 @@ void admin_deploy(struct admin_conn *c)
 	admin_propose(c, &p->cmd, then_rollout);
 }
 
-/* ---- verbs
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- verbs ---- */
 
 static enum verb verb_of(const struct admin_conn *c)
 {

@@ -5,8 +5,7 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/state/machines.h"
 
-/* ---- did you mean
- * --------------------------------------------------------------------------------------------- */
+/* ---- did you mean ---- */
 
 enum { WORD_CAP = 80, SUGGESTIONS_MAX = 5 };
 
@@ -85,8 +84,7 @@ static void fail_not_found(struct suggest *s, const char *what, const char *next
 			arena_printf(a, "there is no %s '%s'", what, s->wanted));
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 bool admin_need_name(struct admin_conn *c, const char *what, const char *text, struct name *out)
 {
@@ -164,8 +162,7 @@ bool admin_need_release(struct admin_conn *c, const struct name *app, const char
 	return false;
 }
 
-/* ---- rollouts
- * ------------------------------------------------------------------------------------------------- */
+/* ---- rollouts ---- */
 
 struct pick {
 	struct admin_conn *c;
@@ -266,8 +263,7 @@ bool admin_need_rollout(struct admin_conn *c, const Admin__RolloutArgs *args, st
 	return newest_or_active(c, &p, out);
 }
 
-/* ---- labels
- * --------------------------------------------------------------------------------------------------- */
+/* ---- labels ---- */
 
 static bool has_label(const struct labels *l, const struct label *wanted)
 {

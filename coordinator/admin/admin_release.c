@@ -3,8 +3,7 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/admin/commands_frame.h"
 
-/* ---- push
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- push ---- */
 
 static bool known_type(const char *t)
 {
@@ -132,8 +131,7 @@ void admin_upload_data(struct admin_conn *c, const uint8_t *p, size_t n)
 		c->upload_offset += n;
 }
 
-/* ---- lifting bad marks
- * ---------------------------------------------------------------------------------------- */
+/* ---- lifting bad marks ---- */
 
 struct bad_find {
 	struct name app, version;
@@ -185,8 +183,7 @@ void admin_release_bad(struct admin_conn *c)
 	lift_next(c, NULL);
 }
 
-/* ---- list and show
- * -------------------------------------------------------------------------------------------- */
+/* ---- list and show ---- */
 
 enum { RELEASES_PER_FRAME = 500 };
 

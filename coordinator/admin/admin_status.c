@@ -5,8 +5,7 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/state/machines.h"
 
-/* ---- the view of one rollout
- * ---------------------------------------------------------------------------------- */
+/* ---- the view of one rollout ---- */
 
 static const char *cause_text(enum cause cause)
 {
@@ -156,8 +155,7 @@ void admin_status(struct admin_conn *c)
 	admin_done_rollout(c, admin_rollout_exit(&d, false), d.id, 0, "");
 }
 
-/* ---- list and history
- * ----------------------------------------------------------------------------------------- */
+/* ---- list and history ---- */
 
 struct rollout_rows {
 	struct admin_conn *c;
@@ -234,8 +232,7 @@ void admin_history(struct admin_conn *c)
 	send_rollouts(&rows);
 }
 
-/* ---- explain and logs
- * ----------------------------------------------------------------------------------------- */
+/* ---- explain and logs ---- */
 
 static void send_lines(struct waiting *w)
 {

@@ -222,8 +222,7 @@ static bool take_options(struct parse *p, int argc, char **argv, unsigned option
 	return true;
 }
 
-/* ---- the command's words
- * --------------------------------------------------------------------------------------- */
+/* ---- the command's words ---- */
 
 static bool is_group(const char *word)
 {

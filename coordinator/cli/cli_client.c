@@ -15,8 +15,7 @@
 
 enum { ANSWER_MS = 30000, SPINNER_MS = 100 };
 
-/* ---- clocks and signals
- * ----------------------------------------------------------------------------------------- */
+/* ---- clocks and signals ---- */
 
 static int64_t clock_ms(clockid_t id)
 {
@@ -55,8 +54,7 @@ void cli_catch_interrupt(void)
 	sigdelset(&waiting_mask, SIGINT);
 }
 
-/* ---- requests
- * --------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static void random_bytes(struct cli *c, ProtobufCBinaryData *out)
 {
@@ -79,8 +77,7 @@ void cli_request_init(struct cli *c, Admin__Request *rq)
 	random_bytes(c, &rq->client_id);
 }
 
-/* ---- connection
- * -------------------------------------------------------------------------------------------------- */
+/* ---- connection ---- */
 
 const char *cli_socket(const struct cli *c)
 {
@@ -154,8 +151,7 @@ bool client_send(struct client *cl, const ProtobufCMessage *m)
 	return whole;
 }
 
-/* ---- replies
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 /* 1 readable, 0 the time is over, -1 interrupted. */
 static int wait_readable(struct client *cl, int64_t until)

@@ -3,8 +3,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- shared: the words of the table
- * --------------------------------------------------------------------------------------- */
+/* ---- shared: the words of the table ---- */
 
 static size_t first_word(const char *name)
 {

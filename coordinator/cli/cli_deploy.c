@@ -29,9 +29,7 @@ void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
 	args->host = text(host);
 }
 
-/* ---- plan
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- plan ---- */
 
 static void fill_deploy(struct cli *c, Admin__DeployArgs *args, struct buf *spec)
 {
@@ -79,9 +77,7 @@ int cli_run_plan(struct cli *c)
 	return rc;
 }
 
-/* ---- deploy
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- deploy ---- */
 
 static void show_plan(struct cli *c, const Admin__Plan *p)
 {
@@ -188,9 +184,7 @@ int cli_run_deploy(struct cli *c)
 	return rc;
 }
 
-/* ---- verbs
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- verbs ---- */
 
 static int send_verb(struct cli *c, struct cli_result *r)
 {

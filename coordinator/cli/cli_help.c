@@ -118,8 +118,7 @@ bool cli_help_topic(struct buf *out, const char *topic)
 	return true;
 }
 
-/* ---- the manual page
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the manual page ---- */
 
 /* roff: a leading dot or quote would be a request, a minus a hyphen. */
 static void put_roff(struct buf *out, const char *s)

@@ -8,8 +8,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- requests of the plain verbs
- * ------------------------------------------------------------------------------------ */
+/* ---- requests of the plain verbs ---- */
 
 static char *word(const struct cli *c, size_t i)
 {
@@ -132,8 +131,7 @@ static int run_plain(struct cli *c)
 	return call(c, &r);
 }
 
-/* ---- agents add: the bundle
- * ------------------------------------------------------------------------------------------ */
+/* ---- agents add: the bundle ---- */
 
 /* Names come from the coordinator; still, nothing may be written outside the folder. */
 static bool plain_file_name(const char *s)
@@ -192,9 +190,7 @@ int cli_run_agents_add(struct cli *c)
 	return rc;
 }
 
-/* ---- doctor
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- doctor ---- */
 
 static void put_check(struct cli *c, struct buf *out, const char *result, const char *name, const char *text,
 		      const char *fix)
@@ -234,9 +230,7 @@ int cli_run_doctor(struct cli *c)
 	return rc;
 }
 
-/* ---- explain
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- explain ---- */
 
 static const char *class_text(enum err_class k)
 {
@@ -279,8 +273,7 @@ int cli_run_explain(struct cli *c)
 	return run_plain(c);
 }
 
-/* ---- which function for which verb
- * ---------------------------------------------------------------------------------------- */
+/* ---- which function for which verb ---- */
 
 static int print_text(struct buf *out)
 {

@@ -5,9 +5,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- text
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- text ---- */
 
 static void put_wave(struct buf *out, const Admin__PlanWave *w, const Admin__Plan *p,
 		     const struct cli_screen *s)
@@ -68,8 +66,7 @@ void cli_plan_text(struct buf *out, const Admin__Plan *p, const struct cli_scree
 		buf_puts(out, "No change: every host runs this already.\n");
 }
 
-/* ---- saved plans
- * --------------------------------------------------------------------------------------------------- */
+/* ---- saved plans ---- */
 
 static char *to_hex(struct cli *c, const uint8_t *p, size_t n)
 {

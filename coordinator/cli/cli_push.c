@@ -21,8 +21,7 @@ struct push {
 	int64_t shown_ms;
 };
 
-/* ---- the archive
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the archive ---- */
 
 static const char *type_of(const char *path)
 {
@@ -91,9 +90,7 @@ static int open_path(struct push *p, const char *path)
 	return S_ISDIR(st.st_mode) ? open_folder(p, path) : open_archive(p, path);
 }
 
-/* ---- sending
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static void show_progress(struct push *p, uint64_t done, bool last)
 {

@@ -103,8 +103,7 @@ int cli_reply_error(const struct cli *c, const Admin__Error *e)
 	return show_error(c, (int)e->exit_code, e->code, e->hint, e->text, e->candidates, e->n_candidates);
 }
 
-/* ---- questions
- * --------------------------------------------------------------------------------------------------- */
+/* ---- questions ---- */
 
 static bool read_line(char *line, size_t cap)
 {

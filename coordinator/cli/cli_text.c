@@ -4,8 +4,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- values
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 const char *cli_age(char *out, size_t cap, int64_t ms)
 {
@@ -52,8 +51,7 @@ const char *cli_rfc3339(char *out, size_t cap, int64_t ms)
 	return out;
 }
 
-/* ---- columns
- * --------------------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 /* Length of the UTF-8 sequence at s, 1 for a stray byte. Every code point we print takes one column. */
 static size_t sequence(const char *s)
@@ -108,8 +106,7 @@ void cli_put_pad(struct buf *out, const char *text, size_t columns)
 		buf_put(out, " ", 1);
 }
 
-/* ---- tables
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 void cli_table_row(struct cli_table *t, const char *const *cells)
 {

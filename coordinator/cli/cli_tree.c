@@ -4,8 +4,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- words and marks
- * ------------------------------------------------------------------------------------------- */
+/* ---- words and marks ---- */
 
 const char *cli_state_text(char *out, size_t cap, const char *state)
 {
@@ -81,8 +80,7 @@ const char *cli_short_id(char *out, size_t cap, const char *id)
 	return out;
 }
 
-/* ---- lines
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 struct tree {
 	struct buf *out;
@@ -143,8 +141,7 @@ static const char *stem(const struct tree *t, bool last)
 	return last ? "   " : t->s->utf8 ? "│  " : "|  ";
 }
 
-/* ---- header
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- header ---- */
 
 static const char *arrow(const struct cli_screen *s)
 {
@@ -185,8 +182,7 @@ static void put_reason(struct tree *t)
 	}
 }
 
-/* ---- hosts
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- hosts ---- */
 
 enum { HOSTS_PER_WAVE = 6 };
 
@@ -232,8 +228,7 @@ static void put_tasks(struct tree *t, const Admin__Wave *w, const char *lead)
 	}
 }
 
-/* ---- regions and waves
- * ------------------------------------------------------------------------------------------ */
+/* ---- regions and waves ---- */
 
 static void put_wave(struct tree *t, const Admin__Wave *w, bool last_region, bool last_wave)
 {

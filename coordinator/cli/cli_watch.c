@@ -29,8 +29,7 @@ struct watch {
 	struct buf out;
 };
 
-/* ---- what is shown
- * -------------------------------------------------------------------------------------------------- */
+/* ---- what is shown ---- */
 
 static void read_size(struct cli_screen *s, size_t *rows)
 {
@@ -118,8 +117,7 @@ static void json_line(struct watch *w, const char *key, const ProtobufCMessage *
 	json_decref(o);
 }
 
-/* ---- one reply
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one reply ---- */
 
 static void take_event(struct watch *w, const Admin__Event *e)
 {
@@ -165,8 +163,7 @@ static void take(struct watch *w, Admin__Reply *reply)
 	admin__reply__free_unpacked(reply, NULL);
 }
 
-/* ---- connection
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- connection ---- */
 
 static bool connect_again(struct watch *w)
 {
@@ -210,9 +207,7 @@ static bool reconnect(struct watch *w)
 	return false;
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ---- */
 
 static int detach(struct watch *w, int exit_code, const char *why)
 {
@@ -325,9 +320,7 @@ int cli_run_watch(struct cli *c)
 	return watch_args(c, &args, false);
 }
 
-/* ---- events
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 /* The same loop without a model; it ends with the stream. */
 int cli_run_events(struct cli *c)

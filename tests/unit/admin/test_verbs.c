@@ -35,8 +35,7 @@ static void assert_done(Admin__Reply *r, int exit_code)
 	admin__reply__free_unpacked(r, NULL);
 }
 
-/* ---- plan and deploy
- * ---------------------------------------------------------------------------------------- */
+/* ---- plan and deploy ---- */
 
 static void deploy_args(Admin__Request *rq, Admin__DeployArgs *args, enum command_id verb,
 			const char *version)
@@ -134,8 +133,7 @@ static void what_is_wrong_with_a_plan_is_told(void **state)
 	assert_error(world_ask(*state, &rq, NULL), "E_INVALID");
 }
 
-/* ---- verbs
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- verbs ---- */
 
 static Admin__Reply *say(struct world *w, enum command_id verb, const char *rollout, Admin__Reply **first)
 {
@@ -200,8 +198,7 @@ static void status_counts_hosts_and_shows_live_notes(void **state)
 	admin__reply__free_unpacked(r, NULL);
 }
 
-/* ---- watch
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- watch ---- */
 
 static int watch(struct world *w, uint64_t cursor)
 {
@@ -273,8 +270,7 @@ static void a_watcher_that_vanishes_is_forgotten(void **state)
 	assert_int_equal(admin_connections(w->admin), 0);
 }
 
-/* ---- releases and agents
- * ------------------------------------------------------------------------------------------ */
+/* ---- releases and agents ---- */
 
 static int begin_push(struct world *w, uint64_t size, const char *version)
 {

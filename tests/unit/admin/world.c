@@ -13,8 +13,7 @@
 #include "coordinator/admin/commands_frame.h"
 #include "coordinator/state/machines.h"
 
-/* ---- events, as drive makes them
- * ------------------------------------------------------------------------------------- */
+/* ---- events, as drive makes them ---- */
 
 static void tell(struct world *w)
 {
@@ -39,8 +38,7 @@ static void tell(struct world *w)
 	}
 }
 
-/* ---- the backend
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the backend ---- */
 
 static struct state *get_state(void *b)
 {
@@ -233,9 +231,7 @@ static enum role role_of(void *b, uid_t uid, gid_t gid)
 	return ((struct world *)b)->role;
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void open_server(struct world *w)
 {
@@ -335,9 +331,7 @@ void world_move(struct world *w, uint64_t id, enum rollout_state to)
 	tell(w);
 }
 
-/* ---- a peer
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- a peer ---- */
 
 int world_connect(struct world *w)
 {

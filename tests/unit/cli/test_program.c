@@ -160,8 +160,7 @@ static bool told(const char *text)
 	return strstr(buf_cstr(&err), text) != NULL;
 }
 
-/* ---- nouns
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- nouns ---- */
 
 static void lists_are_tables_or_json(void **state)
 {
@@ -230,8 +229,7 @@ static void doctor_and_explain_answer(void **state)
 	assert_int_equal(run("explain E_NOTHING"), 64);
 }
 
-/* ---- releases
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- releases ---- */
 
 static void a_release_is_pushed_and_gone_on_with(void **state)
 {
@@ -245,8 +243,20 @@ static void a_release_is_pushed_and_gone_on_with(void **state)
 	assert_true(said("9/10") && said("abc"));
 }
 
-/* ---- deployments
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- deployments ---- */
+
+static void a_refused_upload_is_told_although_bytes_were_on_their_way(void **state)
+{
+	char line[256];
+	static char text[1000001];
+	memset(text, 'x', sizeof text - 1);
+	write_file(archive, text);
+	w.upload_limit = 100000;
+	snprintf(line, sizeof line, "release push checkout 3.0 %s", archive);
+	assert_int_equal(run(line), 1);
+	assert_true(told("E_NO_SPACE") && told("the store is full"));
+	assert_int_equal(w.proposed, 0);
+}
 
 static uint64_t newest;
 
@@ -404,6 +414,7 @@ int main(void)
 		T(an_agents_bundle_is_written_for_its_owner_only),
 		T(doctor_and_explain_answer),
 		T(a_release_is_pushed_and_gone_on_with),
+		T(a_refused_upload_is_told_although_bytes_were_on_their_way),
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),
 		T(a_terminal_is_asked_then_redrawn_in_place),
 		T(deploy_asks_and_a_script_must_say_yes),

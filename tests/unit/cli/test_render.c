@@ -5,8 +5,7 @@
 
 #include "coordinator/cli/cli.h"
 
-/* ---- a fixed rollout
- * ------------------------------------------------------------------------------------------ */
+/* ---- a fixed rollout ---- */
 
 enum { MINUTE = 60000 };
 static const int64_t begin = 1764000000000;
@@ -149,8 +148,7 @@ static void a_success_is_one_line(void **state)
 	buf_done(&out);
 }
 
-/* ---- help, completion, manual page
- * ------------------------------------------------------------------------------- */
+/* ---- help, completion, manual page ---- */
 
 static void help_is_made_from_the_table(void **state)
 {
@@ -191,8 +189,7 @@ static void bash_reads_the_completion(void **state)
 	buf_done(&out);
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static void json_has_rfc3339_times_and_hex_digests(void **state)
 {
