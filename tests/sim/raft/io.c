@@ -387,8 +387,9 @@ static int send_message(struct raft_io *io, struct raft_io_send *req, const stru
 {
 	struct node *n = node_of(io);
 	struct world *w = n->w;
+	if (m->server_id < 1 || m->server_id > w->n_nodes)
+		violation(w, "node %u: sends a message to nobody (id %llu)", n->nr, m->server_id);
 	struct node *to = &w->nodes[m->server_id - 1];
-	PRE(m->server_id >= 1 && m->server_id <= w->n_nodes);
 	bool gone = w->cut[n->nr][to->nr] || !to->alive;
 	struct sent *s = malloc(sizeof *s);
 	PRE(s);
