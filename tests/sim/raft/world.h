@@ -93,8 +93,8 @@ struct world {
 	uint64_t command_at[MAX_INDEX], chain_at[MAX_INDEX];
 	raft_id leader_of[MAX_TERM];
 	uint64_t next_command, acked, top_acked_index;
-	unsigned threshold, trailing;
-	bool changing, verbose, faults;
+	unsigned threshold, trailing, least_voters;
+	bool verbose;
 };
 
 _Noreturn void violation(struct world *w, const char *fmt, ...) printf_like(2, 3);
