@@ -1,6 +1,6 @@
 /*
- * daemon.h: one running coordinator: everything wired together on one loop. Only main.c and the files beside it see this; no
- * folder includes it. Loop thread throughout.
+ * daemon.h: one running coordinator: everything wired together on one loop. Only main.c and the files beside
+ * it see this; no folder includes it. Loop thread throughout.
  *
  *   edge, admin --> drive, backend --> consensus --> fsm (state) --> drive --> edge
  */
@@ -31,11 +31,11 @@ struct daemon {
 	struct admin *admin;
 	struct artifact_http *artifact_http;
 	struct artifact_store *artifacts;
-	uv_timer_t tick;	  /* drive's own time */
-	uv_timer_t soon;	  /* work that must not run inside somebody's callback */
+	uv_timer_t tick; /* drive's own time */
+	uv_timer_t soon; /* work that must not run inside somebody's callback */
 	uv_signal_t term, intr;
-	struct arena arena;	  /* of the apply under way */
-	struct changes *news;	  /* applied and committed, not yet told to drive */
+	struct arena arena;   /* of the apply under way */
+	struct changes *news; /* applied and committed, not yet told to drive */
 	size_t news_nr, news_cap;
 	struct arena news_arena;
 	struct proposal *refused; /* proposals that consensus did not take */
@@ -43,14 +43,15 @@ struct daemon {
 	uint64_t peers_made;
 	bool asked_to_lead, stopping;
 	struct wall_ms wall_at_start;
-	uint64_t mono_at_start;	  /* ns */
+	uint64_t mono_at_start; /* ns */
 	char artifact_url[256];
 };
 
 /* daemon.c */
 must_check int daemon_open(struct daemon *d, const char *data, struct err *e);
-void daemon_run(struct daemon *d);   /* until SIGTERM or SIGINT, then stops in order */
-struct wall_ms daemon_now(const struct daemon *d); /* wall clock that never jumps and never falls behind the state */
+void daemon_run(struct daemon *d); /* until SIGTERM or SIGINT, then stops in order */
+struct wall_ms
+daemon_now(const struct daemon *d); /* wall clock that never jumps and never falls behind the state */
 void daemon_soon(struct daemon *d);
 
 /* fsm.c: the state as consensus sees it */
@@ -70,8 +71,8 @@ const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)
 extern const struct admin_backend_ops backend_ops;
 
 /* bundle.c: certificates and join bundles */
-must_check int bundle_issue(void *backend, struct arena *a, const struct name *host, uint64_t generation, struct admin_file **files,
-			    size_t *nr, struct err *e);
+must_check int bundle_issue(void *backend, struct arena *a, const struct name *host, uint64_t generation,
+			    struct admin_file **files, size_t *nr, struct err *e);
 
 /* init.c: a new coordinator in an empty directory */
 struct init_options {

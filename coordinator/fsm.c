@@ -1,6 +1,7 @@
 /*
- * fsm.c: the fold behind consensus. Each turn of the loop applies what was committed, commits the store once, and only then are
- * proposers and drive told. A command that cannot be followed stops the process: to go on would be to diverge.
+ * fsm.c: the fold behind consensus. Each turn of the loop applies what was committed, commits the store once,
+ * and only then are proposers and drive told. A command that cannot be followed stops the process: to go on
+ * would be to diverge.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 
 static _Noreturn void cannot_follow(uint64_t index, int rc)
 {
-	log_error("state", "entry %llu of the log cannot be applied (%s): this build is older than the one that wrote it, or the log is "
-			   "damaged; install the newer build, or restore a snapshot",
+	log_error("state",
+		  "entry %llu of the log cannot be applied (%s): this build is older than the one that wrote "
+		  "it, or the log is "
+		  "damaged; install the newer build, or restore a snapshot",
 		  (unsigned long long)index, err_text(rc));
 	_exit(70);
 }

@@ -1,5 +1,6 @@
 /*
- * init.c: a new coordinator: a directory with its CA, its certificate and its configuration. The log is made by the first run.
+ * init.c: a new coordinator: a directory with its CA, its certificate and its configuration. The log is made
+ * by the first run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,7 +41,11 @@ static int make_certificate(const struct config *c, struct ca *ca, struct err *e
 	const char *address[] = {c->address, NULL};
 	char cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
 	struct ca_pair pair = {0};
-	struct ca_request rq = {.role = TLS_ROLE_COORDINATOR, .name = "coordinator-1", .generation = 1, .from = in_days(-1), .to = in_days(CERT_DAYS)};
+	struct ca_request rq = {.role = TLS_ROLE_COORDINATOR,
+				.name = "coordinator-1",
+				.generation = 1,
+				.from = in_days(-1),
+				.to = in_days(CERT_DAYS)};
 	if (is_address(c->address))
 		rq.ips = address;
 	else
@@ -95,7 +100,9 @@ static int make_directory(const struct config *c, struct err *e)
 	if (mkdir(c->data, 0700) != 0 && errno != EEXIST)
 		return err_sys(e, E_IO, errno, "init: cannot make %s", c->data);
 	if (stat(config_path(c, "config.json", path), &st) == 0)
-		return err_set(e, E_EXISTS, "init: %s is a coordinator already; choose another --data, or `wavetraind run --data %s`",
+		return err_set(e, E_EXISTS,
+			       "init: %s is a coordinator already; choose another --data, or `wavetraind run "
+			       "--data %s`",
 			       c->data, c->data);
 	static const char *const folders[] = {"raft", "state", "artifacts"};
 	for (size_t i = 0; i < ARRAY_LEN(folders); i++)

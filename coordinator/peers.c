@@ -1,5 +1,6 @@
 /*
- * peers.c: drive's ports on the edge. A session has a number of ours, so that drive can name one that has gone meanwhile.
+ * peers.c: drive's ports on the edge. A session has a number of ours, so that drive can name one that has
+ * gone meanwhile.
  */
 #include <stdlib.h>
 
@@ -19,7 +20,8 @@ static struct peer *peer_find(struct daemon *d, uint64_t number)
 	return p;
 }
 
-/* ---- from the edge ---------------------------------------------------------------------------------------------------- */
+/* ---- from the edge
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void opened_cb(void *arg, struct edge_session *s)
 {
@@ -35,7 +37,8 @@ static void opened_cb(void *arg, struct edge_session *s)
 	daemon_soon(d);
 }
 
-static void request_cb(void *arg, struct edge_session *s, struct edge_token token, const uint8_t *bytes, size_t len)
+static void request_cb(void *arg, struct edge_session *s, struct edge_token token, const uint8_t *bytes,
+		       size_t len)
 {
 	struct daemon *d = arg;
 	const struct peer *p = edge_session_data(s);
@@ -58,18 +61,20 @@ static bool allowed_cb(void *arg, const struct tls_identity *id)
 {
 	struct daemon *d = arg;
 	struct host h;
-	bool ok = id->role == TLS_ROLE_AGENT && view_host(d->state, &d->arena, &id->name, &h) == E_OK && !h.removed &&
-		  h.generation == id->generation;
+	bool ok = id->role == TLS_ROLE_AGENT && view_host(d->state, &d->arena, &id->name, &h) == E_OK &&
+		  !h.removed && h.generation == id->generation;
 	arena_reset(&d->arena);
 	return ok;
 }
 
-static void refused_cb(void *arg, const char *address, enum edge_reason reason, enum tls_fault fault, const char *why)
+static void refused_cb(void *arg, const char *address, enum edge_reason reason, enum tls_fault fault,
+		       const char *why)
 {
 	log_warn("edge", "connection from %s refused: %s (%s)", address, edge_reason_text(reason), why);
 }
 
-/* ---- from drive -------------------------------------------------------------------------------------------------------- */
+/* ---- from drive
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void port_propose(void *arg, const struct command *c, drive_proposed_fn *done, void *done_arg)
 {
@@ -122,7 +127,8 @@ int peers_open(struct daemon *d, struct err *e)
 	char ca[CONFIG_PATH_CAP], cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
 	const struct edge_config cfg = {.address = d->cfg.listen,
 					.port = d->cfg.agent_port,
-					.tls = {config_path(&d->cfg, "ca.pem", ca), config_path(&d->cfg, "cert.pem", cert),
+					.tls = {config_path(&d->cfg, "ca.pem", ca),
+						config_path(&d->cfg, "cert.pem", cert),
 						config_path(&d->cfg, "key.pem", key)}};
 	const struct edge_callbacks cb = {.arg = d,
 					  .is_allowed = allowed_cb,

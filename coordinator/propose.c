@@ -1,5 +1,6 @@
 /*
- * propose.c: commands on their way into the log. Whoever proposes is answered exactly once, and never from inside the call.
+ * propose.c: commands on their way into the log. Whoever proposes is answered exactly once, and never from
+ * inside the call.
  */
 #include <stdlib.h>
 
@@ -28,7 +29,8 @@ static void committed_cb(void *arg, int code, uint64_t index, const void *bytes,
 	struct command_reply r = {.code = code, .index = index, .text = err_text(code)};
 	arena_init(&a);
 	if (code == E_OK && command_reply_decode(&a, bytes, n, &r) != E_OK)
-		r = (struct command_reply){.code = E_INTERNAL, .index = index, .text = "the reply cannot be read"};
+		r = (struct command_reply){
+			.code = E_INTERNAL, .index = index, .text = "the reply cannot be read"};
 	daemon_soon(p->d);
 	answer(p, r.code, &r);
 	arena_done(&a);

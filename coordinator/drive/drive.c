@@ -185,8 +185,7 @@ static void on_host_change(struct drive *d, const struct name *name)
 		join_host(d, name);
 }
 
-void drive_changed(struct drive *d, const struct changes *ch, const struct trace_id *trace,
-		   struct wall_ms now)
+void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now)
 {
 	for (size_t i = 0; i < ch->nr; i++) {
 		const struct change *c = &ch->v[i];
