@@ -40,6 +40,11 @@ void drive_unlead(struct drive *d)
 	d->leads = false;
 }
 
+bool drive_leads(const struct drive *d)
+{
+	return d->leads;
+}
+
 static void note_host(struct drive *d, const struct name *host, const char *to, const char *text,
 		      struct wall_ms now)
 {

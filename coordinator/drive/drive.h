@@ -31,6 +31,7 @@ void drive_free(struct drive *d);
 /* This coordinator leads from now on (or no longer). */
 void drive_lead(struct drive *d, struct wall_ms now);
 void drive_unlead(struct drive *d);
+bool drive_leads(const struct drive *d);
 
 /* The edge: identity comes from the certificate. A host that is not in the state, or of an older generation,
  * is dropped. */
