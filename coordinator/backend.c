@@ -24,7 +24,9 @@ static struct wall_ms now_op(void *b)
 	return daemon_now(b);
 }
 
-/* ---- proposing ----------------------------------------------------------------------------------------------------------- */
+/* ---- proposing
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 struct asked {
 	admin_done_fn *done;
@@ -46,7 +48,9 @@ static void propose_op(void *b, const struct command *c, admin_done_fn *done, vo
 	propose(b, c, proposed_cb, q);
 }
 
-/* ---- planning ------------------------------------------------------------------------------------------------------------- */
+/* ---- planning
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static struct deployment_id fresh_id(void)
 {
@@ -56,7 +60,8 @@ static struct deployment_id fresh_id(void)
 	return id;
 }
 
-static int plan_op(void *b, struct arena *a, const struct admin_plan_request *rq, struct command_deploy *out, struct admin_plan_text *why)
+static int plan_op(void *b, struct arena *a, const struct admin_plan_request *rq, struct command_deploy *out,
+		   struct admin_plan_text *why)
 {
 	struct daemon *d = b;
 	struct make_text text;
@@ -81,9 +86,11 @@ static int plan_op(void *b, struct arena *a, const struct admin_plan_request *rq
 	return rc;
 }
 
-/* ---- reading drive -------------------------------------------------------------------------------------------------------- */
+/* ---- reading drive
+ * -------------------------------------------------------------------------------------------------------- */
 
-static void soft_op(void *b, struct arena *a, const struct name *host, const struct name *app, struct admin_soft *out)
+static void soft_op(void *b, struct arena *a, const struct name *host, const struct name *app,
+		    struct admin_soft *out)
 {
 	struct daemon *d = b;
 	admin_live_soft(d->drive, daemon_now(d), a, host, app, out);
@@ -95,14 +102,17 @@ static void explain_op(void *b, struct arena *a, struct deployment_id id, admin_
 	admin_live_explain(d->drive, daemon_now(d), a, id, each, arg);
 }
 
-/* ---- uploads ---------------------------------------------------------------------------------------------------------------- */
+/* ---- uploads
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 struct upload {
 	struct artifact_upload *u;
 	struct admin_release_meta meta;
 };
 
-static int upload_begin_op(void *b, const struct admin_release_meta *m, void **upload, uint64_t *offset, struct err *e)
+static int upload_begin_op(void *b, const struct admin_release_meta *m, void **upload, uint64_t *offset,
+			   struct err *e)
 {
 	struct daemon *d = b;
 	struct upload *up = calloc(1, sizeof *up);
@@ -165,7 +175,9 @@ static int upload_finish_op(void *b, void *upload, struct release *release, stru
 	return rc;
 }
 
-/* ---- doctor ----------------------------------------------------------------------------------------------------------------- */
+/* ---- doctor
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void check_disk(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
 {
@@ -174,9 +186,11 @@ static void check_disk(struct daemon *d, struct arena *a, admin_check_fn *each, 
 	struct err e = {0};
 	bool known = fsio_free_bytes(d->cfg.data, &bytes, &e) == E_OK;
 	unsigned long long mib = bytes >> 20;
-	struct admin_check c = {.name = "disk", .fix = "free space on the disk of the data directory, or move it"};
+	struct admin_check c = {.name = "disk",
+				.fix = "free space on the disk of the data directory, or move it"};
 	c.result = !known || mib < FAIL_MIB ? "fail" : mib < WARN_MIB ? "warn" : "ok";
-	c.text = known ? arena_printf(a, "%llu MiB free in %s; below %d MiB nothing new is accepted", mib, d->cfg.data, FAIL_MIB)
+	c.text = known ? arena_printf(a, "%llu MiB free in %s; below %d MiB nothing new is accepted", mib,
+				      d->cfg.data, FAIL_MIB)
 		       : arena_strdup(a, e.text);
 	each(arg, &c);
 }
@@ -187,7 +201,8 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 	bool leads = consensus_is_leader(d->consensus);
 	struct admin_check lead = {.name = "quorum",
 				   .result = leads ? "ok" : "fail",
-				   .text = arena_printf(a, "%s, term %llu, log at %llu", leads ? "this coordinator leads" : "no leader",
+				   .text = arena_printf(a, "%s, term %llu, log at %llu",
+							leads ? "this coordinator leads" : "no leader",
 							(unsigned long long)consensus_term(d->consensus),
 							(unsigned long long)consensus_applied(d->consensus)),
 				   .fix = "look at the coordinator's log"};

@@ -15,7 +15,9 @@
 
 enum { EVENTS_KEPT = 16384 };
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void clock_start(struct daemon *d)
 {
@@ -33,7 +35,9 @@ struct wall_ms daemon_now(const struct daemon *d)
 	return state.v > now.v ? state : now;
 }
 
-/* ---- leading --------------------------------------------------------------------------------------------------------------- */
+/* ---- leading
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void ignore_cb(void *arg, int code, const struct command_reply *reply)
 {
@@ -55,7 +59,8 @@ static void name_cluster(struct daemon *d)
 	propose(d, &c, ignore_cb, NULL);
 }
 
-/* Everything acknowledged before is applied now: only then may the planner look at the state as its leader. */
+/* Everything acknowledged before is applied now: only then may the planner look at the state as its leader.
+ */
 static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, size_t n)
 {
 	struct daemon *d = arg;
@@ -64,8 +69,8 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 		return;
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
-	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s, (unsigned long long)consensus_term(d->consensus),
-		 (unsigned long long)index);
+	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
+		 (unsigned long long)consensus_term(d->consensus), (unsigned long long)index);
 	daemon_soon(d);
 }
 
@@ -81,7 +86,9 @@ static void lead_if_elected(struct daemon *d)
 		d->asked_to_lead = consensus_barrier(d->consensus, barrier_cb, d, &e) == E_OK;
 }
 
-/* ---- turns ----------------------------------------------------------------------------------------------------------------- */
+/* ---- turns
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void tick_cb(uv_timer_t *t)
 {
@@ -98,7 +105,7 @@ static void soon_cb(uv_timer_t *t)
 	struct daemon *d = t->data;
 	if (d->stopping)
 		return;
-	fsm_tell(d);
+	replica_tell(d);
 	propose_refused(d);
 	tick_cb(&d->tick);
 }
@@ -109,7 +116,9 @@ void daemon_soon(struct daemon *d)
 		uv_timer_start(&d->soon, soon_cb, 0, 0);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static int open_state(struct daemon *d, struct err *e)
 {
@@ -118,7 +127,8 @@ static int open_state(struct daemon *d, struct err *e)
 	if (rc != E_OK)
 		return rc;
 	rc = state_open(d->store, &d->state);
-	return rc == E_OK ? E_OK : err_set(e, rc, "the state in %s is not ours to read (%s)", path, err_text(rc));
+	return rc == E_OK ? E_OK
+			  : err_set(e, rc, "the state in %s is not ours to read (%s)", path, err_text(rc));
 }
 
 static int open_consensus(struct daemon *d, struct err *e)
@@ -126,8 +136,9 @@ static int open_consensus(struct daemon *d, struct err *e)
 	char path[CONFIG_PATH_CAP];
 	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
 					     .node_id = 1,
-					     .address = "127.0.0.1:1", /* of a cluster of one: nobody dials it */
-					     .fsm = fsm_table(),
+					     .address =
+						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
+					     .fsm = replica_table(),
 					     .fsm_arg = d};
 	return consensus_open(&d->consensus, &d->loop, &cfg, e);
 }
@@ -136,7 +147,8 @@ static int open_drive(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
 	struct drive_ports ports;
-	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u/v1/artifacts", d->cfg.address, (unsigned)d->cfg.artifact_port);
+	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u/v1/artifacts", d->cfg.address,
+		 (unsigned)d->cfg.artifact_port);
 	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
 					 .cluster_hi = d->cfg.cluster_hi,
 					 .cluster_lo = d->cfg.cluster_lo,
@@ -152,8 +164,11 @@ static int open_drive(struct daemon *d, struct err *e)
 
 static int open_admin(struct daemon *d, struct err *e)
 {
-	const struct admin_config cfg = {
-		.path = d->cfg.socket, .gid = (gid_t)-1, .ops = &backend_ops, .backend = d, .events = d->events};
+	const struct admin_config cfg = {.path = d->cfg.socket,
+					 .gid = (gid_t)-1,
+					 .ops = &backend_ops,
+					 .backend = d,
+					 .events = d->events};
 	return admin_open(&d->loop, &cfg, &d->admin, e);
 }
 
@@ -182,18 +197,21 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	open_handles(d);
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
-	static int (*const steps[])(struct daemon *, struct err *) = {open_state, open_consensus, open_drive, peers_open, open_admin};
+	static int (*const steps[])(struct daemon *, struct err *) = {open_state, open_consensus, open_drive,
+								      peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
 		return rc;
-	log_info("cluster", "%s: agents on %s:%u, operators on %s", d->cfg.cluster.s, d->cfg.listen, (unsigned)edge_port(d->edge),
-		 d->cfg.socket);
+	log_info("cluster", "%s: agents on %s:%u, operators on %s", d->cfg.cluster.s, d->cfg.listen,
+		 (unsigned)edge_port(d->edge), d->cfg.socket);
 	daemon_soon(d);
 	return E_OK;
 }
 
-/* ---- closing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- closing
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void close_timers(struct daemon *d)
 {
@@ -239,7 +257,7 @@ void daemon_run(struct daemon *d)
 	artifact_store_close(d->artifacts);
 	state_free(d->state);
 	store_lmdb_close(d->store, true);
-	fsm_done(d);
+	replica_done(d);
 	config_done(&d->cfg);
 	uv_loop_close(&d->loop);
 }

@@ -2,7 +2,7 @@
  * daemon.h: one running coordinator: everything wired together on one loop. Only main.c and the files beside
  * it see this; no folder includes it. Loop thread throughout.
  *
- *   edge, admin --> drive, backend --> consensus --> fsm (state) --> drive --> edge
+ *   edge, admin --> drive, backend --> consensus --> replica (state) --> drive --> edge
  */
 #ifndef COORDINATOR_DAEMON_H
 #define COORDINATOR_DAEMON_H
@@ -54,10 +54,10 @@ struct wall_ms
 daemon_now(const struct daemon *d); /* wall clock that never jumps and never falls behind the state */
 void daemon_soon(struct daemon *d);
 
-/* fsm.c: the state as consensus sees it */
-const struct consensus_fsm *fsm_table(void);
-void fsm_tell(struct daemon *d); /* what was committed, to drive */
-void fsm_done(struct daemon *d);
+/* replica.c: the state as consensus sees it */
+const struct consensus_fsm *replica_table(void);
+void replica_tell(struct daemon *d); /* what was committed, to drive */
+void replica_done(struct daemon *d);
 
 /* propose.c: commands on their way */
 void propose(struct daemon *d, const struct command *c, drive_proposed_fn *done, void *arg);

@@ -1,8 +1,8 @@
 /*
  * wavetraind: the coordinator.
  *
- *   wavetraind init --data DIR [--name NAME] [--address HOST] [--listen IP] [--agent-port N] [--artifact-port N] [--socket PATH]
- *   wavetraind run --data DIR
+ *   wavetraind init --data DIR [--name NAME] [--address HOST] [--listen IP] [--agent-port N] [--artifact-port
+ * N] [--socket PATH] wavetraind run --data DIR
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -18,8 +18,10 @@ static const char usage_text[] =
 	"  wavetraind init --data /var/lib/wavetrain --name prod --address coord1.example\n"
 	"  wavetraind run --data /var/lib/wavetrain\n"
 	"\n"
-	"init makes a new coordinator in DIR: its certificate authority, its own certificate, its configuration.\n"
-	"run starts it in the foreground; SIGTERM stops it in order. Operators use `wavetrain --socket DIR/admin.sock`.\n"
+	"init makes a new coordinator in DIR: its certificate authority, its own certificate, its "
+	"configuration.\n"
+	"run starts it in the foreground; SIGTERM stops it in order. Operators use `wavetrain --socket "
+	"DIR/admin.sock`.\n"
 	"\n"
 	"  --data DIR           everything of this coordinator (init makes it)\n"
 	"  --name NAME          of the cluster, for people [wavetrain]\n"
@@ -89,22 +91,32 @@ static bool take(struct options *o, int c, const char *arg)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {{"data", required_argument, NULL, 'd'},	  {"name", required_argument, NULL, 'n'},
-					      {"address", required_argument, NULL, 'a'},	  {"listen", required_argument, NULL, 'l'},
-					      {"socket", required_argument, NULL, 's'},	  {"agent-port", required_argument, NULL, 'p'},
-					      {"artifact-port", required_argument, NULL, 'f'}, {"poll-wait-ms", required_argument, NULL, 'w'},
-					      {"debug", no_argument, NULL, 'D'},	  {"help", no_argument, NULL, 'h'},
-					      {"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"data", required_argument, NULL, 'd'},
+					      {"name", required_argument, NULL, 'n'},
+					      {"address", required_argument, NULL, 'a'},
+					      {"listen", required_argument, NULL, 'l'},
+					      {"socket", required_argument, NULL, 's'},
+					      {"agent-port", required_argument, NULL, 'p'},
+					      {"artifact-port", required_argument, NULL, 'f'},
+					      {"poll-wait-ms", required_argument, NULL, 'w'},
+					      {"debug", no_argument, NULL, 'D'},
+					      {"help", no_argument, NULL, 'h'},
+					      {"version", no_argument, NULL, 'V'},
+					      {NULL, 0, NULL, 0}};
 	int c;
-	*o = (struct options){
-		.init = {.name = "wavetrain", .address = "127.0.0.1", .listen = "127.0.0.1", .agent_port = 7700, .artifact_port = 7701}};
+	*o = (struct options){.init = {.name = "wavetrain",
+				       .address = "127.0.0.1",
+				       .listen = "127.0.0.1",
+				       .agent_port = 7700,
+				       .artifact_port = 7701}};
 	while ((c = getopt_long(argc, argv, "hV", longs, NULL)) != -1)
 		if (!take(o, c, optarg))
 			return false;
 	if (o->help || o->version)
 		return true;
 	o->verb = optind + 1 == argc ? argv[optind] : NULL;
-	return o->verb != NULL && o->init.data != NULL && (strcmp(o->verb, "init") == 0 || strcmp(o->verb, "run") == 0);
+	return o->verb != NULL && o->init.data != NULL &&
+	       (strcmp(o->verb, "init") == 0 || strcmp(o->verb, "run") == 0);
 }
 
 static int run(const char *data)

@@ -178,7 +178,8 @@ static _Noreturn void child(int fd, int out, const struct inspect_limits *limits
 {
 	struct verdict v = {0};
 	struct err e = {0};
-	limit(RLIMIT_AS, (rlim_t)MEMORY_MAX_MIB << 20);
+	/* Not RLIMIT_AS: the parent has the whole state mapped, which counts there. */
+	limit(RLIMIT_DATA, (rlim_t)MEMORY_MAX_MIB << 20);
 	limit(RLIMIT_CPU, CPU_MAX_S);
 	limit(RLIMIT_FSIZE, 0);
 	limit(RLIMIT_CORE, 0);

@@ -1,7 +1,7 @@
 /*
- * fsm.c: the fold behind consensus. Each turn of the loop applies what was committed, commits the store once,
- * and only then are proposers and drive told. A command that cannot be followed stops the process: to go on
- * would be to diverge.
+ * replica.c: the fold behind consensus. Each turn of the loop applies what was committed, commits the store
+ * once, and only then are proposers and drive told. A command that cannot be followed stops the process: to
+ * go on would be to diverge.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +103,7 @@ static int restore_cb(void *arg, uint64_t index, const void *p, size_t n)
 	return rc;
 }
 
-const struct consensus_fsm *fsm_table(void)
+const struct consensus_fsm *replica_table(void)
 {
 	static const struct consensus_fsm table = {.apply = apply_cb,
 						   .commit = commit_cb,
@@ -116,7 +116,7 @@ const struct consensus_fsm *fsm_table(void)
 	return &table;
 }
 
-void fsm_tell(struct daemon *d)
+void replica_tell(struct daemon *d)
 {
 	/* Before there is a drive these are entries replayed at the start: nobody waits for them. */
 	for (size_t i = 0; i < d->news_nr && d->drive != NULL; i++)
@@ -125,7 +125,7 @@ void fsm_tell(struct daemon *d)
 	arena_reset(&d->news_arena);
 }
 
-void fsm_done(struct daemon *d)
+void replica_done(struct daemon *d)
 {
 	free(d->news);
 	arena_done(&d->news_arena);
