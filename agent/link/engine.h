@@ -2,10 +2,12 @@
  * engine.h: OpenSSL 3 as the TLS engine of libnng, through its public engine interface.
  *
  * libnng's own engine (mbedTLS 2.28) knows no TLS 1.3 and says "cryptographic error" for everything. Ours
- * speaks sys/tls.h's rules as a client only, and does three things the library depends on (reference "NNG",
- * N5, P12): it never returns the codes for closed or cancelled (they end a dialer for ever), it completes the
+ * speaks sys/tls.h's rules, as a client only, and does what libnng 1.5.2 depends on (reference "NNG", N5,
+ * P12): it never returns the codes for closed or cancelled (they end a dialer for ever); it completes the
  * first write only when the peer's first byte is there (a peer that dies before its hello then fails the dial
- * instead of leaving a dead pipe), and it checks the peer's identity before any byte of ours is sent.
+ * instead of leaving a dead pipe); it sends a message as one piece (a peer cannot break off at the seams
+ * where libnng deadlocks); nothing waits in a closed connection; and the peer's identity is checked before
+ * any byte of ours is sent.
  */
 #ifndef LINK_ENGINE_H
 #define LINK_ENGINE_H

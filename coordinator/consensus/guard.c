@@ -392,6 +392,10 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 		rule_8_roll_back(g, &m->append_entries);
 		rule_3_cap_incoming(g, &m->append_entries);
 	}
+	if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+		g->cap = m->install_snapshot.last_index;
+		g->capped = on(g, 3);
+	}
 	g->recv(io, m);
 	g->capped = false;
 	after_event(g);

@@ -55,8 +55,8 @@ static void on_closed(uv_handle_t *handle)
 static void say_goodbye(struct edge_session *s)
 {
 	stream_goodbye(&s->stream);
-	if (!stream_flush(&s->stream))
-		s->stream.in_len = 0; /* broken already: nothing more to do, it is being closed */
+	bool sent = stream_flush(&s->stream);
+	(void)sent; /* broken or not, it is being closed */
 }
 
 void session_end(struct edge_session *s, enum edge_reason reason)

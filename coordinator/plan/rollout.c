@@ -47,15 +47,19 @@ static struct wall_ms progress_deadline(struct step *s)
 {
 	const struct deployment *d = s->v->d;
 	struct wall_ms began = {d->back ? d->state_since.v : 0};
+	bool rolls = d->back;
 	for (uint32_t w = 0; w < d->waves_nr; w++) {
 		if (!d->back && s->v->waves[w].state != WAVE_ROLLING)
 			continue;
+		rolls = true;
 		if (!d->back && s->v->waves[w].state_since.v > began.v)
 			began = s->v->waves[w].state_since;
 		if (s->waves[w].last_good.v > began.v)
 			began = s->waves[w].last_good;
 	}
-	if (began.v == 0 || d->limits.progress_ms == 0)
+	if (d->state_since.v > began.v) /* `resume` and `retry` begin it anew too */
+		began = d->state_since;
+	if (!rolls || d->limits.progress_ms == 0)
 		return (struct wall_ms){0};
 	int64_t given_back = s->v->leading_since.v - began.v;
 	if (given_back < 0)

@@ -6,6 +6,7 @@
 #include "tests/lib/pki.h"
 
 #include <arpa/inet.h>
+#include <nng/nng.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -33,6 +34,7 @@ static int open_world(void **state)
 static int close_world(void **state)
 {
 	pki_close(&pki);
+	nng_fini(); /* waits for what the library still takes apart, so that a leak check sees none of it */
 	return uv_loop_close(&loop);
 }
 

@@ -191,7 +191,7 @@ static void release(struct sim *s, const struct version *v)
 	PRE(coordinator_now(s->c, &(struct command){.kind = COMMAND_RELEASE_ADD, .release = r}).code == E_OK);
 }
 
-static bool is_live(struct sim *s, const struct sim_host *h)
+bool sim_host_is_live(struct sim *s, const struct sim_host *h)
 {
 	struct host row;
 	return view_host(coordinator_state(s->c), &s->arena, &h->name, &row) == E_OK && !row.removed;
@@ -211,7 +211,7 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 					 .state = WAVE_PENDING};
 		PRE(name_set(&waves[w].region, d->regions[w]));
 		for (size_t i = 0; i < s->hosts_nr; i++)
-			if (strcmp(s->hosts[i].region.s, d->regions[w]) == 0 && is_live(s, &s->hosts[i])) {
+			if (strcmp(s->hosts[i].region.s, d->regions[w]) == 0 && sim_host_is_live(s, &s->hosts[i])) {
 				tasks[nr] = (struct task){.host = s->hosts[i].name,
 							  .wave = (uint32_t)w,
 							  .position = (uint32_t)nr,

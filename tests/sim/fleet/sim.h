@@ -41,6 +41,8 @@ void sim_remove_host(struct sim *s, struct sim_host *h);
 struct sim_host *sim_host(struct sim *s, const char *name); /* NULL: none of that name */
 void sim_run_ms(struct sim *s, int64_t ms);		    /* until then, or the first violation */
 
+bool sim_host_is_live(struct sim *s, const struct sim_host *h); /* in the fleet, not removed */
+
 /* The defaults of semantics.md, scaled to small fleets: batch 1, floor 0, no budget, rollback by itself. */
 struct limits sim_limits(void);
 /* Makes the release if needed and deploys. The code of the fold; the id in s->deployments. */

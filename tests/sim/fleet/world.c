@@ -116,6 +116,8 @@ void world_say(struct world *w, const char *fmt, ...)
 	vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
 	va_end(ap);
 	hash(w, line);
+	if (w->listener != NULL)
+		w->listener(w->listener_arg, line);
 	if (w->verbose)
 		puts(line);
 }

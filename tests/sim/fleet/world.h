@@ -21,6 +21,8 @@ struct world {
 	size_t nr, cap;
 	uint64_t trace; /* running hash of what happened */
 	bool verbose;
+	void (*listener)(void *arg, const char *line); /* each line of the story; may be NULL */
+	void *listener_arg;
 	char violation[512]; /* the first one found; empty = none */
 };
 

@@ -1,0 +1,353 @@
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/cli/cli.h"
+
+/* Options every command takes. The numbers are getopt values, above all letters and below the row options. */
+enum global_option {
+	G_SOCKET = 256,
+	G_FORMAT,
+	G_NO_COLOR,
+	G_NO_INPUT,
+	G_QUIET,
+	G_TIMEOUT,
+	G_YES,
+	G_CONFIRM,
+	G_DRY_RUN,
+	G_VERBOSE,
+	G_TIMESTAMPS,
+	G_HELP,
+	G_VERSION,
+	G_ROW = 512, /* + bit number */
+};
+
+static const struct option globals[] = {
+	{"socket", required_argument, NULL, G_SOCKET},
+	{"format", required_argument, NULL, G_FORMAT},
+	{"no-color", no_argument, NULL, G_NO_COLOR},
+	{"no-input", no_argument, NULL, G_NO_INPUT},
+	{"quiet", no_argument, NULL, G_QUIET},
+	{"timeout", required_argument, NULL, G_TIMEOUT},
+	{"yes", no_argument, NULL, G_YES},
+	{"confirm", required_argument, NULL, G_CONFIRM},
+	{"dry-run", no_argument, NULL, G_DRY_RUN},
+	{"verbose", no_argument, NULL, G_VERBOSE},
+	{"timestamps", no_argument, NULL, G_TIMESTAMPS},
+	{"help", no_argument, NULL, G_HELP},
+	{"version", no_argument, NULL, G_VERSION},
+};
+
+static const struct {
+	char letter;
+	enum global_option g;
+} letters[] = {{'o', G_FORMAT},	 {'q', G_QUIET},   {'y', G_YES},
+	       {'n', G_DRY_RUN}, {'v', G_VERBOSE}, {'h', G_HELP}};
+
+struct parse {
+	struct cli_args *out;
+	char *why;
+	size_t why_cap;
+	struct option longs[ARRAY_LEN(globals) + CLI_OPTIONS_MAX + 1];
+	char shorts[64];
+};
+
+static bool refuse(struct parse *p, const char *fmt, ...) printf_like(2, 3);
+static bool refuse(struct parse *p, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(p->why, p->why_cap, fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+static unsigned bit_number(unsigned bit)
+{
+	return (unsigned)__builtin_ctz(bit);
+}
+
+const char *cli_option(const struct cli_args *a, unsigned bit)
+{
+	return a->option[bit_number(bit)];
+}
+
+/* 90s 5m 1h30m 2d 250ms: whole numbers with units, added up. */
+bool cli_parse_duration(const char *s, int64_t *ms)
+{
+	static const struct {
+		const char *unit;
+		int64_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+	int64_t sum = 0;
+	if (*s == '\0')
+		return false;
+	while (*s) {
+		int64_t v = 0;
+		const char *digits = s;
+		for (; *s >= '0' && *s <= '9' && v < 100000000; s++)
+			v = v * 10 + (*s - '0');
+		size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz"), i = 0;
+		while (i < ARRAY_LEN(units) &&
+		       (strlen(units[i].unit) != len || strncmp(units[i].unit, s, len) != 0))
+			i++;
+		if (s == digits || i == ARRAY_LEN(units))
+			return false;
+		sum += v * units[i].ms;
+		s += len;
+	}
+	*ms = sum;
+	return true;
+}
+
+/* -e is a global word: it may stand before the command, where no row is known yet. */
+static void make_tables(struct parse *p, unsigned options, bool stop_at_word)
+{
+	size_t n = 0, s = 0;
+	if (stop_at_word)
+		p->shorts[s++] = '+';
+	p->shorts[s++] = ':';
+	memcpy(p->longs, globals, sizeof globals);
+	n = ARRAY_LEN(globals);
+	s += (size_t)snprintf(p->shorts + s, sizeof p->shorts - s, "o:qynvh");
+	for (size_t i = 0; i < options_nr; i++) {
+		const struct option_row *o = &options_table[i];
+		if (!(o->bit & options))
+			continue;
+		p->longs[n++] = (struct option){o->name, o->arg ? required_argument : no_argument, NULL,
+						G_ROW + (int)bit_number(o->bit)};
+		if (o->letter)
+			s += (size_t)snprintf(p->shorts + s, sizeof p->shorts - s, "%c%s", o->letter,
+					      o->arg ? ":" : "");
+	}
+	p->longs[n] = (struct option){0};
+}
+
+static bool set_format(struct parse *p, const char *text)
+{
+	if (strcmp(text, "text") == 0)
+		p->out->format = FORMAT_TEXT;
+	else if (strcmp(text, "json") == 0)
+		p->out->format = FORMAT_JSON;
+	else if (strcmp(text, "jsonl") == 0)
+		p->out->format = FORMAT_JSONL;
+	else
+		return refuse(p, "-o takes text, json or jsonl, not '%.40s'", text);
+	return true;
+}
+
+static bool set_global(struct parse *p, int g, const char *arg)
+{
+	struct cli_args *a = p->out;
+	if (g == G_FORMAT)
+		return set_format(p, arg);
+	if (g == G_TIMEOUT)
+		return cli_parse_duration(arg, &a->timeout_ms) && a->timeout_ms > 0
+			       ? true
+			       : refuse(p, "--timeout: '%.40s' is not a duration (examples: 90s, 5m, 1h30m)",
+					arg);
+	if (g == G_SOCKET)
+		a->socket = arg;
+	if (g == G_CONFIRM)
+		a->confirm = arg;
+	a->no_color |= g == G_NO_COLOR;
+	a->no_input |= g == G_NO_INPUT;
+	a->quiet |= g == G_QUIET;
+	a->yes |= g == G_YES;
+	a->dry_run |= g == G_DRY_RUN;
+	a->verbose |= g == G_VERBOSE;
+	a->timestamps |= g == G_TIMESTAMPS;
+	a->help |= g == G_HELP;
+	a->version |= g == G_VERSION;
+	return true;
+}
+
+static bool set_row_option(struct parse *p, unsigned bit, const char *arg)
+{
+	struct cli_args *a = p->out;
+	a->option[bit] = arg ? arg : "";
+	if (1u << bit != OPT_LABEL)
+		return true;
+	if (a->labels_nr == CLI_LABELS_MAX)
+		return refuse(p, "at most %d labels", CLI_LABELS_MAX);
+	if (!strchr(arg, '=') || arg[0] == '=')
+		return refuse(p, "--label takes KEY=VALUE, not '%.60s'", arg);
+	a->labels[a->labels_nr++] = arg;
+	return true;
+}
+
+static bool set_letter(struct parse *p, int letter, const char *arg)
+{
+	for (size_t i = 0; i < ARRAY_LEN(letters); i++)
+		if (letters[i].letter == letter)
+			return set_global(p, letters[i].g, arg);
+	for (size_t i = 0; i < options_nr; i++)
+		if (options_table[i].letter == letter)
+			return set_row_option(p, bit_number(options_table[i].bit), arg);
+	return refuse(p, "unknown option -%c", letter);
+}
+
+static bool refuse_unknown(struct parse *p, const char *word)
+{
+	const char *name = p->out->row ? p->out->row->name : "";
+	if (optopt > 0 && optopt < 256)
+		return refuse(p, "unknown option -%c%s%s", optopt, name[0] ? " for " : "", name);
+	for (size_t i = 0; word && i < options_nr; i++) /* known elsewhere: say so */
+		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, options_table[i].name) == 0)
+			return refuse(p, "--%s does not belong to 'wavetrain %s'", options_table[i].name,
+				      name);
+	return refuse(p, "unknown option %.60s%s%s", word ? word : "?", name[0] ? " for " : "", name);
+}
+
+/* All options up to the first word (stop_at_word) or all; leaves optind at the words. */
+static bool take_options(struct parse *p, int argc, char **argv, unsigned options, bool stop_at_word)
+{
+	int v;
+	make_tables(p, options, stop_at_word);
+	optind = 0;
+	opterr = 0;
+	while ((v = getopt_long(argc, argv, p->shorts, p->longs, NULL)) != -1) {
+		if (v == ':')
+			return refuse(p, "%s needs a value", argv[optind - 1]);
+		if (v == '?')
+			return refuse_unknown(p, optind > 0 && optind <= argc ? argv[optind - 1] : NULL);
+		bool ok = v >= G_ROW ? set_row_option(p, (unsigned)(v - G_ROW), optarg)
+			  : v >= 256 ? set_global(p, v, optarg)
+				     : set_letter(p, v, optarg);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* ---- the command's words ---- */
+
+static bool is_group(const char *word)
+{
+	size_t n = strlen(word);
+	for (size_t i = 0; i < commands_nr; i++)
+		if (strncmp(commands_table[i].name, word, n) == 0 && commands_table[i].name[n] == ' ')
+			return true;
+	return false;
+}
+
+static size_t differing(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b), row[64];
+	if (n > 40 || m > 40)
+		return 99;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+			best = above + 1 < best ? above + 1 : best;
+			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+			diagonal = above;
+		}
+	}
+	return row[m];
+}
+
+static bool refuse_command(struct parse *p, const char *typed)
+{
+	const char *best = NULL;
+	size_t least = 3;
+	for (size_t i = 0; i < commands_nr; i++) {
+		size_t d = differing(typed, commands_table[i].name);
+		if (d < least) {
+			least = d;
+			best = commands_table[i].name;
+		}
+	}
+	if (best)
+		return refuse(p, "unknown command '%.60s'; did you mean '%s'?", typed, best);
+	return refuse(p, "unknown command '%.60s'; see wavetrain help", typed);
+}
+
+/* Finds the row for argv[at] (and argv[at + 1]); `used` words belong to its name. */
+static bool find_row(struct parse *p, int argc, char **argv, int at, int *used)
+{
+	char two[128];
+	*used = 1;
+	if (is_group(argv[at])) {
+		const char *second = at + 1 < argc ? argv[at + 1] : "";
+		if (second[0] == '-' || second[0] == '\0') {
+			if (second[0] == '-' &&
+			    (strcmp(second, "-h") == 0 || strcmp(second, "--help") == 0)) {
+				p->out->help = true;
+				p->out->words[p->out->words_nr++] = argv[at];
+				return true;
+			}
+			return refuse(p, "'%s' needs a second word; see wavetrain help %s", argv[at],
+				      argv[at]);
+		}
+		snprintf(two, sizeof two, "%s %.60s", argv[at], second);
+		p->out->row = command_by_name(two);
+		*used = 2;
+		return p->out->row ? true : refuse_command(p, two);
+	}
+	p->out->row = command_by_name(argv[at]);
+	return p->out->row ? true : refuse_command(p, argv[at]);
+}
+
+static void count_words(const char *args, size_t *least, size_t *most)
+{
+	bool optional = false;
+	*least = *most = 0;
+	for (const char *s = args; *s; s += *s ? strcspn(s, " ") : 0) {
+		s += strspn(s, " ");
+		if (*s == '\0')
+			break;
+		optional = optional || *s == '[';
+		*most += 1;
+		*least += !optional;
+		if (s[strcspn(s, " ]")] == ']')
+			optional = false;
+	}
+}
+
+static bool take_words(struct parse *p, int argc, char **argv)
+{
+	struct cli_args *a = p->out;
+	size_t least, most, given = (size_t)(argc - optind);
+	count_words(a->row->args, &least, &most);
+	if (a->help)
+		return true;
+	if (given > most)
+		return refuse(p, "unexpected '%.60s'; usage: wavetrain %s %s", argv[optind + (int)most],
+			      a->row->name, a->row->args);
+	/* "[APP VERSION]" stands for both or none. */
+	bool half = a->row->id == CMD_DEPLOY && given == 1;
+	if (given < least || half)
+		return refuse(p, "missing argument; usage: wavetrain %s %s", a->row->name, a->row->args);
+	for (size_t i = 0; i < given; i++)
+		a->words[a->words_nr++] = argv[optind + (int)i];
+	return true;
+}
+
+bool cli_args_parse(int argc, char **argv, struct cli_args *out, char *why, size_t why_cap)
+{
+	struct parse p = {.out = out, .why = why, .why_cap = why_cap};
+	int used = 0;
+	memset(out, 0, sizeof *out);
+	out->format = FORMAT_TEXT;
+	if (!take_options(&p, argc, argv, OPT_ENV, true))
+		return false;
+	int at = optind;
+	if (at >= argc)
+		return true;
+	if (!find_row(&p, argc, argv, at, &used))
+		return false;
+	if (!out->row)
+		return true;
+	/* getopt takes argv[0] as the program: the last word of the command stands there. */
+	int rest = at + used - 1;
+	if (!take_options(&p, argc - rest, argv + rest, out->row->options | OPT_ENV, false))
+		return false;
+	return take_words(&p, argc - rest, argv + rest);
+}

@@ -1,0 +1,197 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/cli/cli.h"
+
+/* Shown when a list is empty: what to do to fill it. */
+static void put_empty(struct buf *out, size_t nr, const char *text)
+{
+	if (nr == 0)
+		buf_printf(out, "%s\n", text);
+}
+
+struct show {
+	struct cli *c;
+	struct buf *out;
+	int64_t now_ms;
+};
+
+static const char *age_of(struct show *s, int64_t at_ms)
+{
+	char text[32];
+	if (at_ms <= 0)
+		return "-";
+	if (s->c->args.timestamps)
+		cli_rfc3339(text, sizeof text, at_ms);
+	else
+		cli_age(text, sizeof text, s->now_ms - at_ms);
+	return arena_strdup(&s->c->arena, text);
+}
+
+static const char *number(struct show *s, uint64_t n)
+{
+	return arena_printf(&s->c->arena, "%llu", (unsigned long long)n);
+}
+
+static const char *size_text(struct show *s, uint64_t n)
+{
+	char text[32];
+	return arena_strdup(&s->c->arena, cli_bytes(text, sizeof text, n));
+}
+
+static const char *hex_text(struct show *s, const ProtobufCBinaryData *d, size_t bytes)
+{
+	struct buf b;
+	buf_init(&b);
+	for (size_t i = 0; i < d->len && i < bytes; i++)
+		buf_printf(&b, "%02x", d->data[i]);
+	const char *text = arena_strdup(&s->c->arena, b.len ? buf_cstr(&b) : "-");
+	buf_done(&b);
+	return text;
+}
+
+static const char *labels_text(struct show *s, Admin__Label **v, size_t nr)
+{
+	const char *text = "";
+	for (size_t i = 0; i < nr; i++)
+		text = arena_printf(&s->c->arena, "%s%s%s=%s", text, i ? "," : "", v[i]->key, v[i]->value);
+	return nr ? text : "-";
+}
+
+static const char *state_of(struct show *s, const char *state)
+{
+	char text[40];
+	return arena_strdup(&s->c->arena, cli_state_text(text, sizeof text, state));
+}
+
+#define TABLE(s, ...)                                                                                        \
+	static const char *const head[] = {__VA_ARGS__};                                                     \
+	struct cli_table t = {.head = head, .columns = ARRAY_LEN(head), .arena = &(s)->c->arena}
+#define ROW(...) cli_table_row(&t, (const char *const[]){__VA_ARGS__})
+
+static void show_apps(struct show *s, const Admin__Apps *m)
+{
+	TABLE(s, "APP", "RELEASES", "NEWEST", "AGE", "RUNS");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__App *a = m->v[i];
+		const char *runs = "";
+		for (size_t j = 0; j < a->n_envs; j++)
+			runs = arena_printf(&s->c->arena, "%s%s%s=%s%s%s", runs, j ? "  " : "",
+					    a->envs[j]->env, a->envs[j]->version,
+					    a->envs[j]->active[0] ? " changing by " : "", a->envs[j]->active);
+		ROW(a->name, number(s, a->releases), a->newest[0] ? a->newest : "-",
+		    age_of(s, a->created_at_ms), runs);
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "No applications yet. Register one: wavetrain app add APP");
+}
+
+static void show_envs(struct show *s, const Admin__Envs *m)
+{
+	TABLE(s, "ENVIRONMENT", "HOSTS", "SELECTOR", "AGE", "CONFIGURATION");
+	for (size_t i = 0; i < m->n_v; i++)
+		ROW(m->v[i]->name, number(s, m->v[i]->hosts),
+		    labels_text(s, m->v[i]->selector, m->v[i]->n_selector), age_of(s, m->v[i]->created_at_ms),
+		    m->v[i]->configuration);
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "No environments yet. Register one: wavetrain env add ENV");
+}
+
+static void show_hosts(struct show *s, const Admin__Hosts *m)
+{
+	TABLE(s, "HOST", "REGION", "ZONE", "POLLED", "APP", "WANTED", "RUNS", "HEALTH", "DRIFT", "NOTE");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__Host *h = m->v[i];
+		char ago[32] = "never";
+		if (h->seen)
+			cli_age(ago, sizeof ago, h->last_poll_age_ms);
+		if (h->n_apps == 0)
+			ROW(h->name, h->region, h->zone, ago, "-", "-", "-", "-", "-",
+			    labels_text(s, h->labels, h->n_labels));
+		for (size_t j = 0; j < h->n_apps; j++) {
+			const Admin__HostApp *a = h->apps[j];
+			ROW(j ? "" : h->name, j ? "" : h->region, j ? "" : h->zone, j ? "" : ago, a->app,
+			    a->desired_version[0] ? a->desired_version : "-", hex_text(s, &a->running, 6),
+			    a->health[0] ? a->health : "-", a->drift[0] ? a->drift : "-", a->note);
+		}
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v,
+		  "No hosts yet. Add one: wavetrain agents add HOST --region REGION --out FOLDER");
+}
+
+static void show_releases(struct show *s, const Admin__Releases *m)
+{
+	TABLE(s, "APP", "VERSION", "AGE", "SIZE", "DIGEST", "COMMIT", "TESTS", "MARK");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__Release *r = m->v[i];
+		uint32_t all = r->tests_passed + r->tests_failed;
+		const char *tests = all ? arena_printf(&s->c->arena, "%u/%u", r->tests_passed, all) : "-";
+		const char *mark = r->bad[0] ? arena_printf(&s->c->arena, "bad: %s", r->bad) : "";
+		ROW(r->app, r->version, age_of(s, r->created_at_ms), size_text(s, r->size_bytes),
+		    hex_text(s, &r->artifact, 6), r->commit[0] ? r->commit : "-", tests, mark);
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "No releases yet. Push one: wavetrain release push APP VERSION PATH");
+}
+
+static void show_rollouts(struct show *s, const Admin__Rollouts *m)
+{
+	TABLE(s, "ROLLOUT", "APP", "FROM", "TO", "ENV", "STATE", "HOSTS", "AGE", "BY", "REASON");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__Rollout *r = m->v[i];
+		char id[24];
+		ROW(cli_short_id(id, sizeof id, r->id), r->app, r->from_version[0] ? r->from_version : "-",
+		    r->version, r->env, state_of(s, r->state), number(s, r->hosts_nr),
+		    age_of(s, r->created_at_ms), r->initiator, r->reason);
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "No rollouts yet. Start one: wavetrain deploy APP VERSION -e ENV");
+}
+
+static void show_audits(struct show *s, const Admin__Audits *m)
+{
+	TABLE(s, "INDEX", "TIME", "ACTOR", "VERB", "OBJECT", "DETAIL", "CHAIN");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__Audit *a = m->v[i];
+		char at[32];
+		ROW(number(s, a->index), cli_rfc3339(at, sizeof at, a->at_ms), a->actor, a->verb, a->object,
+		    a->detail, hex_text(s, &a->chain, 6));
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "The audit is empty.");
+}
+
+static void show_lines(struct show *s, const Admin__Lines *m)
+{
+	const char *grep = cli_option(&s->c->args, OPT_GREP);
+	for (size_t i = 0; i < m->n_v; i++) {
+		if (grep && !strstr(m->v[i], grep))
+			continue;
+		cli_put_cut(s->out, m->v[i], SIZE_MAX);
+		buf_puts(s->out, "\n");
+	}
+}
+
+void cli_show(struct cli *c, const Admin__Reply *reply, int64_t now_ms, struct buf *out)
+{
+	struct show s = {.c = c, .out = out, .now_ms = now_ms};
+	if (reply->body_case == ADMIN__REPLY__BODY_APPS)
+		show_apps(&s, reply->apps);
+	else if (reply->body_case == ADMIN__REPLY__BODY_ENVS)
+		show_envs(&s, reply->envs);
+	else if (reply->body_case == ADMIN__REPLY__BODY_HOSTS)
+		show_hosts(&s, reply->hosts);
+	else if (reply->body_case == ADMIN__REPLY__BODY_RELEASES)
+		show_releases(&s, reply->releases);
+	else if (reply->body_case == ADMIN__REPLY__BODY_ROLLOUTS)
+		show_rollouts(&s, reply->rollouts);
+	else if (reply->body_case == ADMIN__REPLY__BODY_AUDITS)
+		show_audits(&s, reply->audits);
+	else if (reply->body_case == ADMIN__REPLY__BODY_LINES)
+		show_lines(&s, reply->lines);
+	else if (reply->body_case == ADMIN__REPLY__BODY_ROLLOUT)
+		cli_tree(out, reply->rollout, &c->out, c->args.verbose);
+	else if (reply->body_case == ADMIN__REPLY__BODY_PLAN)
+		cli_plan_text(out, reply->plan, &c->out);
+}

@@ -1,0 +1,363 @@
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "coordinator/cli/cli.h"
+
+enum { REDRAW_MS = 100, RECONNECT_MS = 1000, LOST_MS = 60000 };
+
+/*
+ * Watching survives the coordinator: when the connection ends without Done, it is opened again with the
+ * cursor of the last event, until LOST_MS passed or --timeout says so.
+ */
+struct watch {
+	struct cli *c;
+	struct client cl;
+	Admin__RolloutArgs args;
+	char id[DEPLOYMENT_ID_CAP];
+	uint64_t cursor;
+	Admin__Reply *model; /* newest Rollout */
+	size_t drawn_lines;
+	int64_t drawn_ms, deadline_ms;
+	bool stale; /* model is newer than the screen */
+	bool ended, wanted_back;
+	int exit_code;
+	struct buf out;
+};
+
+/* ---- what is shown ---- */
+
+static void read_size(struct cli_screen *s, size_t *rows)
+{
+	struct winsize w;
+	*rows = 24;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0)
+		return;
+	if (w.ws_col)
+		s->width = w.ws_col;
+	if (w.ws_row)
+		*rows = w.ws_row;
+}
+
+/* Lines over the screen's height would scroll and break the redraw: the last that fits says how many are
+ * hidden. */
+static size_t put_frame(struct buf *out, const char *text, size_t rows)
+{
+	size_t lines = 0, all = 0;
+	for (const char *s = text; (s = strchr(s, '\n')); s++)
+		all++;
+	for (const char *s = text; *s; lines++) {
+		size_t n = strcspn(s, "\n");
+		if (lines + 2 >= rows && all > lines + 1) {
+			buf_printf(out, "... %zu more lines\033[K\n", all - lines);
+			return lines + 1;
+		}
+		buf_put(out, s, n);
+		buf_puts(out, "\033[K\n");
+		s += n + (s[n] == '\n');
+	}
+	return lines;
+}
+
+static void redraw(struct watch *w)
+{
+	struct cli_screen s = w->c->out;
+	struct buf tree;
+	size_t rows;
+	read_size(&s, &rows);
+	buf_init(&tree);
+	cli_tree(&tree, w->model->rollout, &s, w->c->args.verbose);
+	buf_puts(&tree, "Ctrl-C detaches, the rollout continues\n");
+	if (w->drawn_lines)
+		buf_printf(&w->out, "\033[%zuA\r", w->drawn_lines);
+	w->drawn_lines = put_frame(&w->out, buf_cstr(&tree), rows);
+	buf_puts(&w->out, "\033[J");
+	cli_flush(&w->out);
+	buf_done(&tree);
+	w->drawn_ms = cli_mono_ms();
+	w->stale = false;
+}
+
+/* The line above the table is repeated text; the last frame is replaced by the report. */
+static void erase(struct watch *w)
+{
+	if (w->drawn_lines)
+		buf_printf(&w->out, "\033[%zuA\r\033[J", w->drawn_lines);
+	w->drawn_lines = 0;
+}
+
+static void event_line(struct watch *w, const Admin__Event *e)
+{
+	char at[32], to[40], id[24], line[512], where[100] = "";
+	cli_rfc3339(at, sizeof at, e->at_ms);
+	cli_state_text(to, sizeof to, e->to);
+	if (to[0] >= 'A' && to[0] <= 'Z')
+		to[0] = (char)(to[0] + 'a' - 'A');
+	if (e->has_wave)
+		snprintf(where, sizeof where, "wave-%u ", e->wave + 1);
+	snprintf(line, sizeof line, "%s %s %s%s%s%s%s%s", at[0] ? at + 11 : "-",
+		 cli_short_id(id, sizeof id, e->deployment), where, e->host[0] ? e->host : e->kind,
+		 to[0] ? " " : "", to, e->reason[0] ? "  " : "", e->reason);
+	cli_put_cut(&w->out, line, sizeof line);
+	buf_puts(&w->out, "\n");
+	cli_flush(&w->out);
+}
+
+static void json_line(struct watch *w, const char *key, const ProtobufCMessage *m)
+{
+	json_t *o = json_pack("{s:o}", key, cli_json(m));
+	char *text = json_dumps(o, JSON_COMPACT);
+	buf_printf(&w->out, "%s\n", text);
+	cli_flush(&w->out);
+	free(text);
+	json_decref(o);
+}
+
+/* ---- one reply ---- */
+
+static void take_event(struct watch *w, const Admin__Event *e)
+{
+	bool log = strcmp(e->kind, "log") == 0;
+	/* Numbers start anew on another coordinator; a repeated one after a reconnect was shown already. */
+	if (e->reset)
+		w->cursor = 0;
+	if (e->cursor && e->cursor <= w->cursor)
+		return;
+	w->cursor = e->cursor ? e->cursor : w->cursor;
+	if (w->c->args.format == FORMAT_JSONL)
+		json_line(w, "event", &e->base);
+	else if (w->c->args.format == FORMAT_TEXT && !w->c->out.animate && (!log || w->c->args.verbose))
+		event_line(w, e);
+}
+
+static void take_model(struct watch *w, Admin__Reply *reply)
+{
+	if (w->model)
+		admin__reply__free_unpacked(w->model, NULL);
+	w->model = reply;
+	w->stale = true;
+	snprintf(w->id, sizeof w->id, "%s", reply->rollout->id);
+}
+
+static void take(struct watch *w, Admin__Reply *reply)
+{
+	if (reply->body_case == ADMIN__REPLY__BODY_ROLLOUT) {
+		take_model(w, reply);
+		return;
+	}
+	if (reply->body_case == ADMIN__REPLY__BODY_EVENT) {
+		take_event(w, reply->event);
+	} else if (reply->body_case == ADMIN__REPLY__BODY_DONE) {
+		w->exit_code = (int)reply->done->exit_code;
+		w->ended = true;
+	} else if (reply->body_case == ADMIN__REPLY__BODY_ERROR) {
+		erase(w);
+		cli_flush(&w->out);
+		w->exit_code = cli_reply_error(w->c, reply->error);
+		w->ended = true;
+	}
+	admin__reply__free_unpacked(reply, NULL);
+}
+
+/* ---- connection ---- */
+
+static bool connect_again(struct watch *w)
+{
+	Admin__Request rq;
+	if (client_try_open(cli_socket(w->c), &w->cl) != 0)
+		return false;
+	w->cl.quiet = true;
+	w->cl.deadline_ms = w->deadline_ms;
+	cli_request_init(w->c, &rq);
+	rq.verb = CMD_WATCH;
+	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
+	rq.rollout = &w->args;
+	w->args.cursor = w->cursor;
+	if (w->id[0])
+		w->args.deployment = w->id;
+	return client_send(&w->cl, &rq.base);
+}
+
+static void nap(void)
+{
+	struct timespec ts = {RECONNECT_MS / 1000, 0};
+	nanosleep(&ts, NULL);
+}
+
+/* False: gave up; exit_code is set. */
+static bool reconnect(struct watch *w)
+{
+	int64_t until = cli_mono_ms() + LOST_MS;
+	client_close(&w->cl);
+	cli_note(w->c, "The coordinator went away; the rollout continues without it. Connecting again...");
+	w->drawn_lines = 0;
+	while (cli_mono_ms() < until && (w->deadline_ms == 0 || cli_mono_ms() < w->deadline_ms)) {
+		nap();
+		if (connect_again(w))
+			return true;
+		client_close(&w->cl);
+	}
+	w->exit_code = cli_error(w->c, EXIT_UNAVAILABLE, "E_UNAVAILABLE",
+				 "on another coordinator, or later: wavetrain watch",
+				 "no coordinator answers on %s", cli_socket(w->c));
+	return false;
+}
+
+/* ---- the loop ---- */
+
+static int detach(struct watch *w, int exit_code, const char *why)
+{
+	char id[24];
+	cli_flush(&w->out);
+	cli_note(w->c, "%s The rollout continues. Watch it again: wavetrain watch %s", why,
+		 cli_short_id(id, sizeof id, w->id));
+	return exit_code;
+}
+
+static void finish(struct watch *w)
+{
+	if (w->wanted_back && w->exit_code == EXIT_ROLLED_BACK)
+		w->exit_code = EXIT_DONE;
+	if (!w->model)
+		return;
+	if (w->c->args.format != FORMAT_TEXT) {
+		json_line(w, "rollout", &w->model->rollout->base);
+		return;
+	}
+	if (w->c->out.animate) {
+		erase(w);
+		cli_tree(&w->out, w->model->rollout, &w->c->out, w->c->args.verbose);
+	}
+	cli_report(&w->out, w->model->rollout, &w->c->out);
+	cli_flush(&w->out);
+}
+
+static int64_t next_wait(const struct watch *w)
+{
+	if (!w->stale || !w->c->out.animate || w->c->args.format != FORMAT_TEXT)
+		return -1;
+	int64_t due = w->drawn_ms + REDRAW_MS - cli_mono_ms();
+	return due > 0 ? due : 0;
+}
+
+static void draw_if_due(struct watch *w)
+{
+	if (w->stale && w->model && !w->ended && next_wait(w) == 0)
+		redraw(w);
+}
+
+static int run(struct watch *w)
+{
+	while (!w->ended) {
+		Admin__Reply *reply = NULL;
+		enum client_event ev = client_next(&w->cl, next_wait(w), &reply);
+		if (ev == CLIENT_REPLY)
+			take(w, reply);
+		if (ev == CLIENT_INTERRUPTED)
+			return detach(w, EXIT_INTERRUPTED, "Detached.");
+		if (ev == CLIENT_TIMEOUT && w->deadline_ms && cli_mono_ms() >= w->deadline_ms)
+			return detach(w, EXIT_TIMEOUT, "Stopped watching: --timeout is over.");
+		if (ev == CLIENT_END && !reconnect(w))
+			return w->exit_code;
+		draw_if_due(w);
+	}
+	finish(w);
+	return w->exit_code;
+}
+
+static int watch_args(struct cli *c, const Admin__RolloutArgs *args, bool wanted_back)
+{
+	struct watch w = {.c = c, .args = *args, .wanted_back = wanted_back, .cursor = args->cursor};
+	cli_catch_interrupt();
+	int rc = client_open(c, &w.cl); /* says why when nobody answers at all */
+	if (rc != EXIT_DONE)
+		return rc;
+	client_close(&w.cl);
+	buf_init(&w.out);
+	if (c->args.timeout_ms)
+		w.deadline_ms = cli_mono_ms() + c->args.timeout_ms;
+	rc = connect_again(&w) || reconnect(&w) ? run(&w) : w.exit_code;
+	client_close(&w.cl);
+	if (w.model)
+		admin__reply__free_unpacked(w.model, NULL);
+	buf_done(&w.out);
+	return rc;
+}
+
+int cli_watch(struct cli *c, const char *deployment, bool wanted_back)
+{
+	Admin__RolloutArgs args = ADMIN__ROLLOUT_ARGS__INIT;
+	args.deployment = (char *)(uintptr_t)deployment;
+	return watch_args(c, &args, wanted_back);
+}
+
+static int once(struct cli *c, Admin__RolloutArgs *args)
+{
+	Admin__Request rq;
+	struct cli_result r = {0};
+	cli_request_init(c, &rq);
+	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
+	rq.rollout = args;
+	return cli_call(c, &rq, &r);
+}
+
+int cli_run_watch(struct cli *c)
+{
+	Admin__RolloutArgs args = ADMIN__ROLLOUT_ARGS__INIT;
+	const char *watch = cli_option(&c->args, OPT_WATCH), *cursor = cli_option(&c->args, OPT_CURSOR);
+	cli_rollout_args(c, &args, c->args.words_nr ? c->args.words[0] : "");
+	args.cursor = cursor ? strtoull(cursor, NULL, 10) : 0;
+	if (watch && strcmp(watch, "true") != 0 && strcmp(watch, "false") != 0)
+		return cli_error(c, EXIT_USAGE, "E_INVALID", NULL, "--watch takes true or false, not '%s'",
+				 watch);
+	if (c->args.row->id == CMD_STATUS &&
+	    ((watch && strcmp(watch, "false") == 0) || c->args.format == FORMAT_JSON))
+		return once(c, &args);
+	return watch_args(c, &args, false);
+}
+
+/* ---- events ---- */
+
+/* The same loop without a model; it ends with the stream. */
+int cli_run_events(struct cli *c)
+{
+	struct watch w = {.c = c};
+	Admin__Request rq;
+	const char *cursor = cli_option(&c->args, OPT_CURSOR);
+	admin__rollout_args__init(&w.args);
+	w.args.cursor = cursor ? strtoull(cursor, NULL, 10) : 0;
+	w.args.follow = cli_option(&c->args, OPT_FOLLOW) != NULL;
+	int rc = client_open(c, &w.cl);
+	if (rc != EXIT_DONE)
+		return rc;
+	w.cl.quiet = true;
+	w.cl.deadline_ms = c->args.timeout_ms ? w.cl.deadline_ms : 0;
+	buf_init(&w.out);
+	c->out.animate = false;
+	cli_catch_interrupt();
+	cli_request_init(c, &rq);
+	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
+	rq.rollout = &w.args;
+	client_send(&w.cl, &rq.base);
+	while (!w.ended) {
+		Admin__Reply *reply = NULL;
+		enum client_event ev = client_next(&w.cl, -1, &reply);
+		if (ev == CLIENT_REPLY) {
+			take(&w, reply);
+			continue;
+		}
+		w.exit_code = ev == CLIENT_INTERRUPTED ? EXIT_INTERRUPTED
+			      : ev == CLIENT_TIMEOUT   ? EXIT_TIMEOUT
+						       : EXIT_UNAVAILABLE;
+		cli_note(c, "Stopped. Go on from here: wavetrain events --follow --cursor %llu",
+			 (unsigned long long)w.cursor);
+		break;
+	}
+	client_close(&w.cl);
+	buf_done(&w.out);
+	return w.exit_code;
+}

@@ -1,0 +1,119 @@
+#include "tests/lib/test.h"
+#include "coordinator/cli/cli.h"
+
+#include <stdio.h>
+
+static struct cli_args args;
+static char why[512];
+
+static bool parse(const char *line)
+{
+	static char copy[512];
+	char *argv[32] = {(char *)(uintptr_t) "wavetrain"};
+	int argc = 1;
+	snprintf(copy, sizeof copy, "%s", line);
+	for (char *w = strtok(copy, " "); w && argc < 31; w = strtok(NULL, " "))
+		argv[argc++] = w;
+	argv[argc] = NULL;
+	why[0] = '\0';
+	return cli_args_parse(argc, argv, &args, why, sizeof why);
+}
+
+static void a_command_has_one_or_two_words(void **state)
+{
+	assert_true(parse("status"));
+	assert_int_equal(args.row->id, CMD_STATUS);
+	assert_true(parse("release push checkout 2.5.0 ./dist"));
+	assert_int_equal(args.row->id, CMD_RELEASE_PUSH);
+	assert_int_equal(args.words_nr, 3);
+	assert_string_equal(args.words[2], "./dist");
+}
+
+static void options_stand_anywhere(void **state)
+{
+	assert_true(parse("-o json --socket /s deploy checkout -e prod 2.5.0 --detach"));
+	assert_int_equal(args.format, FORMAT_JSON);
+	assert_string_equal(args.socket, "/s");
+	assert_string_equal(cli_option(&args, OPT_ENV), "prod");
+	assert_non_null(cli_option(&args, OPT_DETACH));
+	assert_null(cli_option(&args, OPT_REASON));
+	assert_string_equal(args.words[1], "2.5.0");
+	assert_true(parse("-e prod history checkout"));
+	assert_string_equal(cli_option(&args, OPT_ENV), "prod");
+}
+
+static void after_two_dashes_all_are_words(void **state)
+{
+	assert_true(parse("app add -- -x"));
+	assert_string_equal(args.words[0], "-x");
+}
+
+static void labels_repeat_and_need_a_value(void **state)
+{
+	assert_true(parse("agents add web-1 --region eu -l role=web --label tier=prod"));
+	assert_int_equal(args.labels_nr, 2);
+	assert_string_equal(args.labels[1], "tier=prod");
+	assert_false(parse("agents add web-1 -l role"));
+}
+
+static void what_is_missing_or_too_much_is_told(void **state)
+{
+	assert_false(parse("deploy checkout"));
+	assert_non_null(strstr(why, "usage: wavetrain deploy [APP VERSION]"));
+	assert_true(parse("deploy --plan p.json"));
+	assert_false(parse("version now"));
+	assert_false(parse("app"));
+	assert_false(parse("status --timeout"));
+	assert_false(parse("status --timeout 5x"));
+	assert_false(parse("status -o yaml"));
+}
+
+static void unknown_words_get_a_suggestion(void **state)
+{
+	assert_false(parse("depoly checkout 1"));
+	assert_string_equal(why, "unknown command 'depoly'; did you mean 'deploy'?");
+	assert_false(parse("app lst"));
+	assert_non_null(strstr(why, "did you mean 'app list'?"));
+	assert_false(parse("frobnicate"));
+	assert_false(parse("status --wave 3"));
+	assert_non_null(strstr(why, "does not belong to"));
+	assert_false(parse("status -Z"));
+}
+
+static void help_needs_no_arguments(void **state)
+{
+	assert_true(parse("deploy --help"));
+	assert_true(args.help && args.row->id == CMD_DEPLOY);
+	assert_true(parse("-h"));
+	assert_true(args.help && !args.row);
+	assert_true(parse(""));
+	assert_null(args.row);
+}
+
+static void durations_are_sums_of_units(void **state)
+{
+	int64_t ms;
+	assert_true(cli_parse_duration("1h30m", &ms) && ms == 5400000);
+	assert_true(cli_parse_duration("90s", &ms) && ms == 90000);
+	assert_true(cli_parse_duration("250ms", &ms) && ms == 250);
+	assert_true(cli_parse_duration("2d", &ms) && ms == 172800000);
+	assert_false(cli_parse_duration("10", &ms));
+	assert_false(cli_parse_duration("10mn", &ms));
+	assert_false(cli_parse_duration("", &ms));
+	assert_false(cli_parse_duration("999999999999999999d", &ms));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_command_has_one_or_two_words),
+		cmocka_unit_test(options_stand_anywhere),
+		cmocka_unit_test(after_two_dashes_all_are_words),
+		cmocka_unit_test(labels_repeat_and_need_a_value),
+		cmocka_unit_test(what_is_missing_or_too_much_is_told),
+		cmocka_unit_test(unknown_words_get_a_suggestion),
+		cmocka_unit_test(help_needs_no_arguments),
+		cmocka_unit_test(durations_are_sums_of_units),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
