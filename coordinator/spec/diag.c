@@ -11,9 +11,9 @@ enum { SHOWN_MAX = 60, EXCERPT_MAX = 200, WORD_MAX = 40 };
 static const struct code {
 	int code;
 	enum spec_severity severity;
-	const char *title, *text;
+	const char *text; /* title, blank line, explanation */
 } codes[] = {
-#define X(c, s, t, e) {c, s, t, e},
+#define X(c, s, t, e) {c, s, t "\n\n" e},
 #include "coordinator/spec/codes.def"
 #undef X
 };
