@@ -38,7 +38,7 @@ static const char *suggest_region(struct diag_log *log, const struct spec *s, co
 	for (size_t i = 0; i < s->regions_nr; i++)
 		if (s->regions[i].name)
 			names[nr++] = s->regions[i].name;
-	return diag_suggest(log->a, name, names, nr);
+	return diag_suggest(log, name, names, nr);
 }
 
 /* Whether following `after` from r comes back to r; chains into somebody else's cycle end after all regions.

@@ -11,9 +11,9 @@ enum { SHOWN_MAX = 60, EXCERPT_MAX = 200, WORD_MAX = 40 };
 static const struct code {
 	int code;
 	enum spec_severity severity;
-	const char *title, *text;
+	const char *text; /* title, blank line, explanation */
 } codes[] = {
-#define X(c, s, t, e) {c, s, t, e},
+#define X(c, s, t, e) {c, s, t "\n\n" e},
 #include "coordinator/spec/codes.def"
 #undef X
 };
@@ -157,9 +157,11 @@ static size_t edits(const char *a, const char *b)
 	return d[n][m];
 }
 
-const char *diag_suggest(struct arena *a, const char *word, const char *const *words, size_t nr)
+const char *diag_suggest(struct diag_log *log, const char *word, const char *const *words, size_t nr)
 {
 	const char *best = NULL;
+	if (log->diags->nr == SPEC_DIAGS_MAX)
+		return NULL;
 	size_t least = strlen(word) < 4 ? 2 : strlen(word) / 3 + 2; /* not included */
 	for (size_t i = 0; i < nr; i++) {
 		size_t e = edits(word, words[i]);
@@ -168,7 +170,7 @@ const char *diag_suggest(struct arena *a, const char *word, const char *const *w
 			best = words[i];
 		}
 	}
-	return best ? arena_printf(a, "did you mean '%s'?", best) : NULL;
+	return best ? arena_printf(log->a, "did you mean '%s'?", best) : NULL;
 }
 
 static void print_one(struct buf *out, const struct spec_diag *d)

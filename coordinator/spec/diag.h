@@ -29,7 +29,8 @@ void diag_sort(struct spec_diags *d);
 
 /* User text for a message: cut at 60 bytes between characters, control characters shown as '?'. */
 const char *diag_show(struct arena *a, const char *text);
-/* "did you mean 'x'?" for the nearest of `words`, NULL when none is near. */
-const char *diag_suggest(struct arena *a, const char *word, const char *const *words, size_t nr);
+/* "did you mean 'x'?" for the nearest of `words`, NULL when none is near, or when the message would be
+ * dropped anyway: comparing is the dearest thing a hostile file can ask for. */
+const char *diag_suggest(struct diag_log *log, const char *word, const char *const *words, size_t nr);
 
 #endif

@@ -151,7 +151,7 @@ static void report_scalar(struct loader *l, const struct field *f, const struct 
 		const char *list = "";
 		for (; f->words[nr]; nr++)
 			list = arena_printf(a, "%s%s%s", list, nr ? ", " : "", f->words[nr]);
-		diag_add(l->log, n->at, code, diag_suggest(a, text, f->words, nr),
+		diag_add(l->log, n->at, code, diag_suggest(l->log, text, f->words, nr),
 			 "'%s' is '%s', and must be one of: %s", path, shown, list);
 	} else if (code == 1117) {
 		diag_add(l->log, n->at, code, NULL, "'%s' is not a name (a-z 0-9 . _ -, at most 64)", shown);
@@ -320,7 +320,7 @@ static void unknown_key(struct loader *l, const struct group *g, const struct ya
 	const char **names = arena_array(a, const char *, g->nr + 1);
 	for (size_t i = 0; i < g->nr; i++)
 		names[i] = g->fields[i].name;
-	diag_add(l->log, key->at, 1101, diag_suggest(a, key->text, names, g->nr), "unknown key '%s'%s%s",
+	diag_add(l->log, key->at, 1101, diag_suggest(l->log, key->text, names, g->nr), "unknown key '%s'%s%s",
 		 diag_show(a, key->text), *path ? " in " : "", path);
 }
 

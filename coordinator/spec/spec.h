@@ -248,7 +248,8 @@ const char *spec_expand(struct arena *a, const char *text, const struct spec_fac
  * {"errors":n,"warnings":n,"diagnostics":[...]}. */
 void spec_diag_print(struct buf *out, const struct spec_diags *diags);
 void spec_diag_json(struct buf *out, const struct spec_diags *diags);
-/* The text of `wavetrain explain E1101`; takes E1101, W1201, 1101. NULL when there is no such code. */
+/* The text of `wavetrain explain E1101` (title, blank line, explanation); takes E1101, W1201, 1101. NULL when
+ * there is no such code. */
 const char *spec_explain(const char *code);
 
 /* From the field table. */

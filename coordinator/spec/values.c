@@ -103,7 +103,7 @@ static const char *type_of(struct diag_log *log, const struct yaml_node *decl, s
 		diag_add(log, at, 1115, NULL, "'type' is missing in the declaration of a value");
 	else
 		diag_add(log, t->at, 1116,
-			 t->kind == YAML_SCALAR ? diag_suggest(log->a, t->text, f->words, nr) : NULL,
+			 t->kind == YAML_SCALAR ? diag_suggest(log, t->text, f->words, nr) : NULL,
 			 "the type of a value is one of string, int, duration, size, bool, percent");
 	return NULL;
 }
@@ -120,7 +120,7 @@ static void declare(struct diag_log *log, const struct yaml_pair *p, struct valu
 	for (size_t i = 0; i < p->value->nr; i++) {
 		const struct yaml_node *k = p->value->pairs[i].key;
 		if (strcmp(k->text, "type") && strcmp(k->text, "default") && strncmp(k->text, "x-", 2))
-			diag_add(log, k->at, 1101, diag_suggest(log->a, k->text, keys, 2),
+			diag_add(log, k->at, 1101, diag_suggest(log, k->text, keys, 2),
 				 "unknown key '%s' in values.%s", diag_show(log->a, k->text),
 				 diag_show(log->a, name));
 	}
@@ -133,12 +133,14 @@ static void declare(struct diag_log *log, const struct yaml_pair *p, struct valu
 			 d->at);
 }
 
-static const char *suggest_value(struct arena *a, const struct values *v, const char *name)
+static const char *suggest_value(struct diag_log *log, const struct values *v, const char *name)
 {
-	const char **names = arena_array(a, const char *, v->nr + 1);
+	if (log->diags->nr == SPEC_DIAGS_MAX)
+		return NULL;
+	const char **names = arena_array(log->a, const char *, v->nr + 1);
 	for (size_t i = 0; i < v->nr; i++)
 		names[i] = v->v[i].name;
-	return diag_suggest(a, name, names, v->nr);
+	return diag_suggest(log, name, names, v->nr);
 }
 
 static void set_one(struct diag_log *log, struct values *v, const char *set, int line)
@@ -150,7 +152,7 @@ static void set_one(struct diag_log *log, struct values *v, const char *set, int
 	if (!set[n])
 		diag_add(log, at, 1122, NULL, "--set %s lacks '=VALUE'", diag_show(log->a, set));
 	else if (!known)
-		diag_add(log, at, 1120, suggest_value(log->a, v, name),
+		diag_add(log, at, 1120, suggest_value(log, v, name),
 			 "--set names '%s', which is not declared under 'values'", diag_show(log->a, name));
 	else if (known->type)
 		set_text(log, known, arena_strdup(log->a, set + n + 1), true, at);
@@ -187,15 +189,18 @@ static bool host_name(const char *name)
 	       (!strncmp(name, "labels.", 7) && name[7]);
 }
 
-static const char *suggest_variable(struct arena *a, const struct values *v, const char *name)
+static const char *suggest_variable(struct diag_log *log, const struct values *v, const char *name)
 {
+	struct arena *a = log->a;
+	if (log->diags->nr == SPEC_DIAGS_MAX)
+		return NULL;
 	const char **names = arena_array(a, const char *, v->nr + 3);
 	for (size_t i = 0; i < v->nr; i++)
 		names[i] = arena_printf(a, "values.%s", v->v[i].name);
 	names[v->nr] = "host";
 	names[v->nr + 1] = "region";
 	names[v->nr + 2] = "version";
-	return diag_suggest(a, name, names, v->nr + 3);
+	return diag_suggest(log, name, names, v->nr + 3);
 }
 
 /* What stands for {{ name }}; NULL after reporting, "" for a value whose fault was reported already (*quiet).
@@ -211,7 +216,7 @@ static const char *fill(struct diag_log *log, struct values *v, const struct yam
 		diag_add(log, n->at, 1123, NULL, "'%s' is known only on the host and cannot stand here",
 			 diag_show(a, name));
 	else if (!val)
-		diag_add(log, n->at, 1120, suggest_variable(a, v, name), "unknown template variable '%s'",
+		diag_add(log, n->at, 1120, suggest_variable(log, v, name), "unknown template variable '%s'",
 			 diag_show(a, name));
 	else if (val->bad)
 		*quiet = true;

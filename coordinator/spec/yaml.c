@@ -16,6 +16,7 @@ struct anchor {
 
 struct frame {
 	struct yaml_node *node, *key;
+	bool drop; /* the key is a duplicate: its value is read, but not kept */
 	struct anchor *anchor;
 };
 
@@ -113,6 +114,7 @@ static void take_key(struct reader *r, struct frame *f, struct yaml_node *n)
 			diag_add(r->log, n->at, 1102, NULL, "duplicate key '%s', first given in line %d",
 				 diag_show(a, n->text), p->key->at.line);
 		f->key = n;
+		f->drop = p != NULL;
 	}
 }
 
@@ -131,7 +133,8 @@ static void take(struct reader *r, struct yaml_node *n, struct diag_place at)
 		} else if (!f->key) {
 			take_key(r, f, n);
 		} else {
-			add_pair(a, f->node, f->key, n);
+			if (!f->drop)
+				add_pair(a, f->node, f->key, n);
 			f->key = NULL;
 		}
 		n = f->node;
@@ -171,10 +174,30 @@ static struct yaml_node *node_new(struct reader *r, struct fy_event *ev, enum ya
 	return n;
 }
 
+/* libfyaml 0.7.12 loses memory when it reads a single-quoted text with several quotes side by side
+ * ('a''''b'), as much as the sender likes. Such texts are refused before it reads them; double quotes say the
+ * same. */
+static bool loses_memory(const struct reader *r, struct fy_token *t)
+{
+	const struct diag_text *text = &r->log->texts[r->source];
+	const struct fy_mark *s = fy_token_start_mark(t), *e = fy_token_end_mark(t);
+	if (fy_token_scalar_style(t) != FYSS_SINGLE_QUOTED || !s || !e || e->input_pos > text->len)
+		return false;
+	for (size_t i = s->input_pos; i + 4 <= e->input_pos; i++)
+		if (!memcmp(text->text + i, "''''", 4))
+			return true;
+	return false;
+}
+
 static void on_scalar(struct reader *r, struct fy_event *ev)
 {
 	struct yaml_node *n = node_new(r, ev, YAML_SCALAR);
 	struct fy_token *t = ev->scalar.value;
+	if (t && loses_memory(r, t)) {
+		fail(r, n->at, 1112,
+		     "quotes side by side in a single-quoted text; write it with double quotes");
+		return;
+	}
 	n->text = token_text(r->log->a, t);
 	n->bytes = strlen(n->text);
 	n->plain = !t || fy_token_scalar_style(t) == FYSS_PLAIN;
