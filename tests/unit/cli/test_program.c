@@ -33,7 +33,8 @@ static int setup(void **state)
 	snprintf(archive, sizeof archive, "%s/app.tar.gz", w.dir);
 	snprintf(plan, sizeof plan, "%s/plan.json", w.dir);
 	snprintf(bundle, sizeof bundle, "%s/bundle", w.dir);
-	write_file(spec, "schema: wavetrain/v1\n");
+	write_file(spec, "schema: wavetrain/v1\napp: checkout\nartifact: { name: checkout }\ntargets: { labels: { role: web } }\n"
+			 "regions: [{ name: eu }]\nrun: { command: [./checkout] }\nhealth: { ready: { tcp: \"127.0.0.1:80\" } }\n");
 	write_file(archive, "0123456789");
 	return 0;
 }
