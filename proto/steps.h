@@ -1,6 +1,7 @@
 /*
- * steps.h: the numbers of Step, Result and AppStatus in agent.proto. Equal to enum task_state, direction and cause of the
- * coordinators' model (a test holds them together): agents and coordinators include nothing of each other.
+ * steps.h: the numbers of Step, Result and AppStatus in agent.proto. Equal to enum task_state, direction and
+ * cause of the coordinators' model (a test holds them together): agents and coordinators include nothing of
+ * each other.
  */
 #ifndef PROTO_STEPS_H
 #define PROTO_STEPS_H

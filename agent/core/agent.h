@@ -1,18 +1,21 @@
 /*
- * agent.h: the agent's step machine: what happened in, what to do out. Pure: no clock, file or socket; the same events give
- * the same updates. One agent holds one machine per app; at most one effect is outstanding per app.
+ * agent.h: the agent's step machine: what happened in, what to do out. Pure: no clock, file or socket; the
+ * same events give the same updates. One agent holds one machine per app; at most one effect is outstanding
+ * per app.
  *
  * The rule of the driver, in this order, for each update:
- *  1. write and fsync every record of `journals`; then send AGENT_JOURNALED with its app and number. The record's own
- *     effect is not in this update: it comes out of that event, so nothing can be done before it is durable;
- *  2. cancel `cancels`: the driver stops that work; nothing is expected of it and its late AGENT_EFFECT_DONE is ignored;
- *  3. start `effects`; each ends with exactly one AGENT_EFFECT_DONE unless cancelled. All effects may be repeated after a
- *     crash, so each must be safe to do twice;
+ *  1. write and fsync every record of `journals`; then send AGENT_JOURNALED with its app and number. The
+ * record's own effect is not in this update: it comes out of that event, so nothing can be done before it is
+ * durable;
+ *  2. cancel `cancels`: the driver stops that work; nothing is expected of it and its late AGENT_EFFECT_DONE
+ * is ignored;
+ *  3. start `effects`; each ends with exactly one AGENT_EFFECT_DONE unless cancelled. All effects may be
+ * repeated after a crash, so each must be safe to do twice;
  *  4. put `reports` in the spool, in order;
  *  5. send AGENT_TIMER at `next_at`.
  *
- * Texts of targets (rendered files) do not pass through here: the driver keeps them by target id, durable before it sends
- * AGENT_DESIRED. Acknowledged chunks are a matter between link and spool.
+ * Texts of targets (rendered files) do not pass through here: the driver keeps them by target id, durable
+ * before it sends AGENT_DESIRED. Acknowledged chunks are a matter between link and spool.
  */
 #ifndef CORE_AGENT_H
 #define CORE_AGENT_H
@@ -66,13 +69,13 @@ struct agent_evidence {
 /*
  * Where an app is. Each state has exactly one next action (agent_action):
  *
- *   IDLE -> ACKED -fetch-> FETCHED -unpack-> STAGED -beforeStop-> LEAVING -drain-> DRAINED -stop-> STOPPED -afterStop->
- *   CLEARED -swap-> SWAPPED -beforeStart-> STARTING -start-> PROBING -probe-> PROVEN -undrain-> SERVING -afterHealthy->
- *   HEALTHY (frees slots)
+ *   IDLE -> ACKED -fetch-> FETCHED -unpack-> STAGED -beforeStop-> LEAVING -drain-> DRAINED -stop-> STOPPED
+ * -afterStop-> CLEARED -swap-> SWAPPED -beforeStart-> STARTING -start-> PROBING -probe-> PROVEN -undrain->
+ * SERVING -afterHealthy-> HEALTHY (frees slots)
  *
  *   ACKED -> PROBING when the target runs already; CLEARED -> HEALTHY when the target is "nothing".
- *   A failure before anything was touched -> FAILED. After that the same walk is done from LEAVING or DRAINED with
- *   `reverting` set and the fallback as target, and ends in FAILED; without one, HALTING -stop-> FAILED.
+ *   A failure before anything was touched -> FAILED. After that the same walk is done from LEAVING or DRAINED
+ * with `reverting` set and the fallback as target, and ends in FAILED; without one, HALTING -stop-> FAILED.
  */
 enum agent_state {
 	AGENT_IDLE = 1,
@@ -119,21 +122,27 @@ struct agent_record {
 };
 
 enum agent_effect_kind {
-	AGENT_FETCH = 1,    /* archive of `target` verified on disk; at once when its slot is there */
-	AGENT_UNPACK,	    /* slot of `target` complete and verified; at once when it is */
-	AGENT_HOOK,	    /* `hook` of `target`; at once when it has none */
-	AGENT_DRAIN,	    /* out of rotation; `target` is what runs. At once when there is no balancer */
-	AGENT_STOP,	    /* nothing of the app runs any more; fine when nothing did */
-	AGENT_SWAP,	    /* `current` names the slot of `target`, durable; E_NOT_FOUND, E_CORRUPT when the slot is not good.
-			       Target id zero: `current` is removed */
-	AGENT_START,	    /* `target` runs as `activation`; another activation of the app is replaced */
-	AGENT_PROBE,	    /* start, ready thresholds and minHealthyTime hold in a row, from now; ends with evidence */
-	AGENT_UNDRAIN,	    /* in rotation */
-	AGENT_FREE_SLOTS,   /* remove slots of the app but `keep` */
+	AGENT_FETCH = 1, /* archive of `target` verified on disk; at once when its slot is there */
+	AGENT_UNPACK,	 /* slot of `target` complete and verified; at once when it is */
+	AGENT_HOOK,	 /* `hook` of `target`; at once when it has none */
+	AGENT_DRAIN,	 /* out of rotation; `target` is what runs. At once when there is no balancer */
+	AGENT_STOP,	 /* nothing of the app runs any more; fine when nothing did */
+	AGENT_SWAP,  /* `current` names the slot of `target`, durable; E_NOT_FOUND, E_CORRUPT when the slot is
+			not good.  Target id zero: `current` is removed */
+	AGENT_START, /* `target` runs as `activation`; another activation of the app is replaced */
+	AGENT_PROBE, /* start, ready thresholds and minHealthyTime hold in a row, from now; ends with evidence
+		      */
+	AGENT_UNDRAIN,	  /* in rotation */
+	AGENT_FREE_SLOTS, /* remove slots of the app but `keep` */
 	AGENT_EFFECT_NR
 };
 
-enum agent_hook { AGENT_HOOK_BEFORE_STOP = 1, AGENT_HOOK_AFTER_STOP, AGENT_HOOK_BEFORE_START, AGENT_HOOK_AFTER_HEALTHY };
+enum agent_hook {
+	AGENT_HOOK_BEFORE_STOP = 1,
+	AGENT_HOOK_AFTER_STOP,
+	AGENT_HOOK_BEFORE_START,
+	AGENT_HOOK_AFTER_HEALTHY
+};
 
 struct agent_effect {
 	uint64_t id; /* unique in this run of the agent, never 0 */
@@ -142,7 +151,7 @@ struct agent_effect {
 	struct agent_target target;
 	enum agent_hook hook;
 	uint64_t activation;
-	struct mono_ms deadline; /* the machine cancels by itself then */
+	struct mono_ms deadline;	    /* the machine cancels by itself then */
 	struct digest keep[AGENT_KEEP_MAX]; /* artifacts */
 	uint32_t keep_nr;
 	struct trace_id trace;
@@ -155,11 +164,11 @@ struct agent_report {
 	struct name app;
 	uint64_t seq, deployment;
 	struct trace_id trace;
-	enum step from, to;	/* STEP */
-	enum step state;	/* RESULT: HEALTHY, REVERTED, FAILED */
-	enum step_cause cause;	/* RESULT */
-	int code;		/* RESULT: enum err_code */
-	char reason[AGENT_REASON_CAP]; /* RESULT */
+	enum step from, to;		/* STEP */
+	enum step state;		/* RESULT: HEALTHY, REVERTED, FAILED */
+	enum step_cause cause;		/* RESULT */
+	int code;			/* RESULT: enum err_code */
+	char reason[AGENT_REASON_CAP];	/* RESULT */
 	struct agent_evidence evidence; /* RESULT: all zero when none */
 	struct digest running;		/* RESULT: target that runs now */
 };
@@ -206,7 +215,7 @@ struct agent_event {
 			uint64_t id;
 			int code; /* E_OK or why not */
 			enum step_cause cause;
-			const char *detail; /* may be NULL; valid during the call */
+			const char *detail;		/* may be NULL; valid during the call */
 			struct agent_evidence evidence; /* PROBE: what was measured, of what */
 		} done;
 		struct {
@@ -234,16 +243,16 @@ struct agent_update {
 struct agent_app {
 	struct agent_record rec;
 	bool in_use;
-	bool durable;			/* rec is on disk: effects may start */
-	bool accepted_told;		/* Accepted of work.seq was reported */
+	bool durable;	    /* rec is on disk: effects may start */
+	bool accepted_told; /* Accepted of work.seq was reported */
 	bool result_told;
-	bool tidied;			/* FREE_SLOTS was done in this run */
-	enum step told;			/* step last reported */
-	struct agent_effect effect;	/* id 0 = none outstanding */
-	struct agent_assignment next;	/* overtakes when it can; seq 0 = none */
+	bool tidied;		      /* FREE_SLOTS was done in this run */
+	enum step told;		      /* step last reported */
+	struct agent_effect effect;   /* id 0 = none outstanding */
+	struct agent_assignment next; /* overtakes when it can; seq 0 = none */
 	bool want_revive;
-	uint32_t failed_tries;		/* transient failures in a row of FETCH or of reviving */
-	struct mono_ms retry_at;	/* 0 = now */
+	uint32_t failed_tries;	 /* transient failures in a row of FETCH or of reviving */
+	struct mono_ms retry_at; /* 0 = now */
 };
 
 struct agent {
@@ -256,8 +265,9 @@ struct agent {
 
 void agent_init(struct agent *a);
 /*
- * `out` is overwritten. E_INVALID when the event makes no sense (no BOOT yet, unknown app, a record that is none) and
- * nothing changed; E_TOO_LARGE when an assignment found no room (it is reported as failed, the rest was done).
+ * `out` is overwritten. E_INVALID when the event makes no sense (no BOOT yet, unknown app, a record that is
+ * none) and nothing changed; E_TOO_LARGE when an assignment found no room (it is reported as failed, the rest
+ * was done).
  */
 int agent_step(struct agent *a, const struct agent_event *ev, struct agent_update *out);
 
