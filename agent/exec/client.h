@@ -1,0 +1,28 @@
+/*
+ * client.h: asks wavetrain-exec, on a libuv loop. Loop thread only. Calls may be under way at once; each is
+ * answered exactly once, from the loop. When exec goes away, calls under way end with E_UNKNOWN_OUTCOME, and
+ * the next call connects again.
+ */
+#ifndef AGENT_EXEC_CLIENT_H
+#define AGENT_EXEC_CLIENT_H
+
+#include "agent/exec/record.h"
+
+#include <uv.h>
+
+struct exec_client;
+
+/* `reply` is valid during the call; its code is E_OK or says, with its text, what went wrong. */
+typedef void (*exec_client_cb)(void *ctx, const struct exec_reply *reply);
+
+struct exec_client *exec_client_open(uv_loop_t *loop,
+				     const char *socket_path); /* connects at the first call */
+
+/* The record is copied; its `request` is set here. On an error `cb` is never called. */
+must_check int exec_client_call(struct exec_client *c, const struct exec_record *r, exec_client_cb cb,
+				void *ctx, struct err *e);
+
+void exec_client_close(
+	struct exec_client *c); /* NULL-safe; calls under way are dropped, their cb not called */
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * exec.h: what the files of wavetrain-exec share. One loop, one thread. Under --root:
+ *
+ *   slots/<digest>/      complete when it has this name (who unpacks renames it in last)
+ *   apps/<app>/current   symlink to ../../slots/<digest>
+ *   apps/<app>/run       struct run_state, replaced atomically
+ *   apps/<app>/output    FIFO that the program writes to; it holds both ends, so the death of exec does not
+ * hurt it apps/<app>/output.log, output.log.1
+ */
+#ifndef AGENT_EXEC_EXEC_H
+#define AGENT_EXEC_EXEC_H
+
+#include "agent/exec/record.h"
+
+#include <uthash.h>
+#include <uv.h>
+
+#include "sys/child.h"
+
+enum { EXEC_FULL_PATH = 512 };
+
+struct exec {
+	uv_loop_t *loop;
+	const char *root;
+	const char *const *users; /* that programs may run as; asked only when we are root */
+	int user_count;
+	uid_t agent; /* the one uid besides our own whose records we take */
+	struct app *apps;
+};
+
+/* One request under way. Owned by whoever must answer; call_answer frees it. */
+struct exec_call {
+	struct exec_record r;
+	struct exec_reply reply;
+	struct conn *conn;
+};
+void call_answer(struct exec_call *c, int code,
+		 const struct err *e); /* e is used only when code is not E_OK */
+
+/* Written before every act, so that a new exec knows what the old one meant. */
+struct run_state {
+	uint32_t magic, size;
+	struct fence fence;
+	char boot[40];	      /* pids mean nothing after a reboot */
+	uint32_t wanted;      /* it should run */
+	uint32_t crash_loop;  /* tries are used up */
+	int32_t pid;	      /* 0: not running */
+	uint32_t last_known;  /* of exec_status */
+	uint64_t start_ticks; /* with the pid: which process */
+	uint32_t restarts, tries_left;
+	int32_t last_exit, last_signal;
+	struct exec_record start;
+};
+
+struct listener {
+	char name[NAME_CAP];
+	char addr[EXEC_ADDR_CAP];
+	int fd;
+};
+
+struct app {
+	struct exec *x;
+	char name[NAME_CAP];
+	struct run_state st;
+	int pidfd; /* -1 when not running */
+	uv_poll_t *death;
+	uv_timer_t timer;	    /* backoff, or the deadline of a stop */
+	struct exec_call *stopping; /* answered at its death */
+	bool killed;
+	struct listener listeners[EXEC_LISTENS];
+	int listener_count;
+	int out_fd, log_fd;
+	uint64_t log_len;
+	uv_poll_t *out;
+	UT_hash_handle hh;
+};
+
+/* store.c */
+void store_path(char out[EXEC_FULL_PATH], const struct exec *x, const char *app, const char *leaf);
+void store_slot(char out[EXEC_FULL_PATH], const struct exec *x, const uint8_t digest[DIGEST_LEN]);
+must_check int store_slot_complete(const struct exec *x, const uint8_t digest[DIGEST_LEN], struct err *e);
+must_check int store_write(const char *dir, const char *leaf, const void *bytes, size_t len, struct err *e);
+must_check int store_save(const struct app *a, struct err *e);
+must_check int store_load(struct app *a, struct err *e); /* E_NOT_FOUND: it never ran */
+must_check int store_swap(const struct exec *x, const struct exec_record *r, struct err *e);
+void store_boot_id(char out[40]);
+
+/* listen.c: open what the record names and is not open yet. `fds` are in the order of the record. */
+must_check int listen_open(struct app *a, const struct exec_record *r, int fds[EXEC_LISTENS], struct err *e);
+void listen_readopt(
+	struct app *a); /* fetch them back from the running program, as far as the kernel lets us */
+
+/* output.c */
+must_check int output_open(struct app *a, int *child_fd, struct err *e); /* the caller closes child_fd */
+
+/* program.c */
+must_check int app_get(struct exec *x, const char *name, struct app **out, struct err *e);
+must_check int app_fence(struct app *a, const struct fence *f, struct err *e);
+must_check int app_start(struct app *a, const struct exec_record *r, struct err *e);
+void app_stop(struct app *a, struct exec_call *c);
+void app_status(const struct app *a, struct exec_status *out);
+void app_adopt_all(struct exec *x);
+void app_kill_all(struct exec *x); /* --stop-programs */
+must_check int app_user_allowed(const struct exec *x, const char *user, struct err *e);
+
+/* hook.c */
+void hook_run(struct exec *x, struct exec_call *c);
+
+/* server.c */
+must_check int server_open(struct exec *x, const char *path, struct err *e);
+
+/* Call `cb` when `fd` is readable. The fd stays the caller's; watch_end before closing it. */
+uv_poll_t *watch_begin(uv_loop_t *loop, int fd, uv_poll_cb cb, void *data);
+void watch_end(uv_poll_t *w);
+
+#endif

@@ -1,0 +1,150 @@
+#include "agent/exec/exec.h"
+
+#include <getopt.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/log.h"
+
+static const char help[] =
+	"wavetrain-exec: the part of the agent that touches this host\n"
+	"\n"
+	"  wavetrain-exec --socket PATH --root DIR [options]\n"
+	"\n"
+	"  --socket PATH         where the agent connects (mode 0600)\n"
+	"  --root DIR            holds apps/ and slots/\n"
+	"  --agent-user NAME     the one other user whose requests are taken (the socket becomes its own)\n"
+	"  --user-allowed NAME   programs may run as NAME; repeat it. Needed when exec runs as root\n"
+	"  --stop-programs       at SIGTERM end all programs; without it they run on and the next exec takes "
+	"them over\n"
+	"  --help                this text\n";
+
+enum { MOST_USERS = 32 };
+struct options {
+	const char *socket, *root, *agent;
+	const char *users[MOST_USERS];
+	int user_count;
+	bool stop_programs;
+};
+static struct options opt;
+static struct exec ex;
+
+static bool take_option(int o)
+{
+	switch (o) {
+	case 's':
+		opt.socket = optarg;
+		return true;
+	case 'r':
+		opt.root = optarg;
+		return strlen(optarg) < EXEC_PATH_CAP;
+	case 'a':
+		opt.agent = optarg;
+		return true;
+	case 'u':
+		if (opt.user_count == MOST_USERS)
+			return false;
+		opt.users[opt.user_count++] = optarg;
+		return true;
+	case 'p':
+		opt.stop_programs = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool take_options(int argc, char **argv)
+{
+	static const struct option all[] = {{"socket", 1, NULL, 's'},
+					    {"root", 1, NULL, 'r'},
+					    {"agent-user", 1, NULL, 'a'},
+					    {"user-allowed", 1, NULL, 'u'},
+					    {"stop-programs", 0, NULL, 'p'},
+					    {"help", 0, NULL, 'h'},
+					    {NULL, 0, NULL, 0}};
+	for (int o; (o = getopt_long(argc, argv, "", all, NULL)) != -1;) {
+		if (o == 'h') {
+			fputs(help, stdout);
+			exit(0);
+		}
+		if (!take_option(o))
+			return false;
+	}
+	return optind == argc && opt.socket && opt.root;
+}
+
+static void on_term(uv_signal_t *s, int signo)
+{
+	if (opt.stop_programs)
+		app_kill_all(&ex);
+	unlink(opt.socket);
+	uv_stop(s->loop);
+}
+
+static bool make_dirs(void)
+{
+	char dir[EXEC_FULL_PATH];
+	static const char *const leaf[] = {"", "/apps", "/slots"};
+	for (size_t i = 0; i < ARRAY_LEN(leaf); i++) {
+		snprintf(dir, sizeof dir, "%s%s", opt.root, leaf[i]);
+		struct stat st;
+		if (mkdir(dir, 0755) != 0 && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))) {
+			log_error("root", "%s cannot be made", dir);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool find_agent(void)
+{
+	ex.agent = geteuid();
+	if (!opt.agent)
+		return true;
+	struct passwd *pw = getpwnam(opt.agent);
+	if (!pw) {
+		log_error("root", "user %s does not exist; create it or leave --agent-user out", opt.agent);
+		return false;
+	}
+	ex.agent = pw->pw_uid;
+	return true;
+}
+
+static int serve(void)
+{
+	struct err e;
+	uv_loop_t *loop = uv_default_loop();
+	uv_signal_t term, interrupt;
+	ex.loop = loop;
+	ex.root = opt.root;
+	ex.users = opt.users;
+	ex.user_count = opt.user_count;
+	signal(SIGPIPE, SIG_IGN);
+	if (server_open(&ex, opt.socket, &e) != E_OK) {
+		log_error("socket", "%s", e.text);
+		return 1;
+	}
+	app_adopt_all(&ex);
+	uv_signal_init(loop, &term);
+	uv_signal_init(loop, &interrupt);
+	uv_signal_start(&term, on_term, SIGTERM);
+	uv_signal_start(&interrupt, on_term, SIGINT);
+	uv_run(loop, UV_RUN_DEFAULT);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	log_init("wavetrain-exec", LOG_INFO);
+	if (!take_options(argc, argv)) {
+		fputs(help, stderr);
+		return 2;
+	}
+	return make_dirs() && find_agent() ? serve() : 1;
+}

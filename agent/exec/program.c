@@ -1,0 +1,389 @@
+#include "agent/exec/exec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/log.h"
+
+static void after_death(struct app *a);
+
+static void app_free(struct app *a)
+{
+	free(a);
+}
+
+static int app_dir(const struct exec *x, const char *name, struct err *e)
+{
+	char dir[EXEC_FULL_PATH];
+	store_path(dir, x, name, "");
+	if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+		return err_sys(e, E_IO, errno, "make %s", dir);
+	return E_OK;
+}
+
+int app_get(struct exec *x, const char *name, struct app **out, struct err *e)
+{
+	struct app *a;
+	HASH_FIND_STR(x->apps, name, a);
+	*out = a;
+	if (a)
+		return E_OK;
+	int rc = app_dir(x, name, e);
+	if (rc != E_OK)
+		return rc;
+	a = calloc(1, sizeof *a);
+	PRE(a);
+	a->x = x;
+	a->pidfd = a->out_fd = a->log_fd = -1;
+	strcpy(a->name, name);
+	rc = store_load(a, e);
+	if (rc != E_OK && rc != E_NOT_FOUND) {
+		app_free(a);
+		return rc;
+	}
+	uv_timer_init(x->loop, &a->timer);
+	a->timer.data = a;
+	HASH_ADD_STR(x->apps, name, a);
+	*out = a;
+	return E_OK;
+}
+
+int app_fence(struct app *a, const struct fence *f, struct err *e)
+{
+	int cmp = fence_cmp(f, &a->st.fence);
+	if (cmp < 0)
+		return err_set(e, E_FENCED, "app %s obeys a newer assignment (term %llu, epoch %llu)",
+			       a->name, (unsigned long long)a->st.fence.term,
+			       (unsigned long long)a->st.fence.epoch);
+	if (cmp == 0)
+		return E_OK;
+	struct fence before = a->st.fence;
+	a->st.fence = *f;
+	int rc = store_save(a, e);
+	if (rc != E_OK)
+		a->st.fence = before;
+	return rc;
+}
+
+int app_user_allowed(const struct exec *x, const char *user, struct err *e)
+{
+	if (geteuid() != 0)
+		return E_OK; /* the kernel lets us be nobody else */
+	const char *as = *user ? user : "root";
+	for (int i = 0; i < x->user_count; i++)
+		if (strcmp(x->users[i], as) == 0)
+			return E_OK;
+	return err_set(e, E_DENIED, "user %s may not run programs here; allow it with --user-allowed %s", as,
+		       as);
+}
+
+static void on_death(uv_poll_t *w, int status, int events)
+{
+	struct app *a = w->data;
+	siginfo_t how = {0};
+	/* An adopted program is not our child: its end is seen, its status is not. */
+	bool known = waitid(P_PID, (id_t)a->st.pid, &how, WEXITED | WNOHANG) == 0 && how.si_pid == a->st.pid;
+	watch_end(w);
+	close(a->pidfd);
+	a->pidfd = -1;
+	a->st.last_known = known;
+	a->st.last_exit = known && how.si_code == CLD_EXITED ? how.si_status : -1;
+	a->st.last_signal = known && how.si_code != CLD_EXITED ? how.si_status : 0;
+	child_kill_group(a->st.pid, SIGKILL);
+	after_death(a);
+}
+
+static int born(void *ctx, pid_t pid, struct err *e)
+{
+	struct app *a = ctx;
+	a->st.pid = pid;
+	a->st.start_ticks = child_start_ticks(pid);
+	store_boot_id(a->st.boot);
+	return store_save(a, e);
+}
+
+static void fill_limits(struct child_spec *s, const struct exec_limits *l)
+{
+	const struct {
+		uint32_t bit;
+		int which;
+		uint64_t value;
+	} all[] = {{EXEC_LIMIT_NOFILE, RLIMIT_NOFILE, l->nofile},
+		   {EXEC_LIMIT_NPROC, RLIMIT_NPROC, l->nproc},
+		   {EXEC_LIMIT_CORE, RLIMIT_CORE, l->core_bytes},
+		   {EXEC_LIMIT_MEMORY, RLIMIT_AS, l->memory_bytes}};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (l->set & all[i].bit)
+			s->rlimits[s->rlimit_count++] = (struct child_rlimit){all[i].which, all[i].value};
+}
+
+static void join_names(const struct exec_record *r, char *out, size_t cap)
+{
+	size_t n = 0;
+	out[0] = '\0';
+	for (uint32_t i = 0; i < r->listen_count; i++)
+		n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? ":" : "", r->listens[i].name);
+}
+
+/* The record is that of a->st.start. */
+static int spawn(struct app *a, struct err *e)
+{
+	const struct exec_record *r = &a->st.start;
+	char slot[EXEC_FULL_PATH], program[EXEC_FULL_PATH + EXEC_ARGV_BYTES],
+		names[EXEC_LISTENS * (NAME_CAP + 1)];
+	char *argv[EXEC_STRINGS_MAX + 1], *env[EXEC_STRINGS_MAX + 1];
+	int fds[EXEC_LISTENS], out = -1, rc;
+	struct child child;
+	store_slot(slot, a->x, r->digest);
+	record_pointers(r->argv.bytes, r->argv.count, argv);
+	record_pointers(r->env.bytes, r->env.count, env);
+	if (argv[0][0] != '/') {
+		snprintf(program, sizeof program, "%s/%s", slot, argv[0]);
+		argv[0] = program;
+	}
+	join_names(r, names, sizeof names);
+	if ((rc = listen_open(a, r, fds, e)) != E_OK || (rc = output_open(a, &out, e)) != E_OK)
+		return rc;
+	struct child_spec s = {.argv = argv,
+			       .env = env,
+			       .user = r->user,
+			       .workdir = r->workdir[0] ? r->workdir : slot,
+			       .out_fd = out,
+			       .listens = fds,
+			       .fdnames = names,
+			       .listen_count = (int)r->listen_count,
+			       .born = born,
+			       .ctx = a};
+	fill_limits(&s, &r->limits);
+	rc = child_spawn(&s, &child, e);
+	close(out);
+	if (rc != E_OK) {
+		a->st.pid = 0;
+		return rc;
+	}
+	a->pidfd = child.pidfd;
+	a->death = watch_begin(a->x->loop, a->pidfd, on_death, a);
+	log_info(a->name, "started pid %d", (int)child.pid);
+	return E_OK;
+}
+
+static int refuse_start(struct app *a, const struct exec_record *r, struct err *e)
+{
+	if (a->pidfd >= 0)
+		return err_set(e, E_CONFLICT, "app %s runs as pid %d; stop it first", a->name, a->st.pid);
+	int rc = store_slot_complete(a->x, r->digest, e);
+	return rc != E_OK ? rc : app_user_allowed(a->x, r->user, e);
+}
+
+int app_start(struct app *a, const struct exec_record *r, struct err *e)
+{
+	int rc = refuse_start(a, r, e);
+	if (rc != E_OK)
+		return rc;
+	uv_timer_stop(&a->timer);
+	a->st.start = *r;
+	a->st.wanted = 1;
+	a->st.crash_loop = a->st.restarts = a->st.last_known = 0;
+	a->st.tries_left = r->restart.tries;
+	a->st.pid = 0;
+	if ((rc = store_save(a, e)) != E_OK)
+		return rc;
+	rc = spawn(a, e);
+	if (rc == E_OK)
+		return E_OK;
+	a->st.wanted = 0;
+	if (store_save(a, NULL) != E_OK)
+		log_error(a->name, "the failed start could not be written down");
+	return rc;
+}
+
+/* The counter goes down, on disk, before the start: a start that takes the host down is counted too. */
+static void on_backoff(uv_timer_t *t)
+{
+	struct app *a = t->data;
+	struct err e;
+	a->st.tries_left--;
+	a->st.restarts++;
+	if (store_save(a, &e) == E_OK && spawn(a, &e) == E_OK)
+		return;
+	log_error(a->name, "restart failed: %s", e.text);
+	after_death(a);
+}
+
+static uint64_t backoff_ms(const struct app *a)
+{
+	const struct exec_restart *r = &a->st.start.restart;
+	uint32_t done = r->tries - a->st.tries_left;
+	uint64_t wait = (uint64_t)r->first_ms << (done < 24 ? done : 24);
+	return wait < r->most_ms ? wait : r->most_ms;
+}
+
+static void save_or_say(const struct app *a)
+{
+	struct err e;
+	if (store_save(a, &e) != E_OK)
+		log_error(a->name, "state not saved: %s", e.text);
+}
+
+static void stopped(struct app *a)
+{
+	struct exec_call *c = a->stopping;
+	a->stopping = NULL;
+	uv_timer_stop(&a->timer);
+	a->st.wanted = 0;
+	a->st.pid = 0;
+	save_or_say(a);
+	c->reply.killed = a->killed;
+	app_status(a, &c->reply.status);
+	call_answer(c, E_OK, NULL);
+}
+
+static void after_death(struct app *a)
+{
+	const struct exec_restart *r = &a->st.start.restart;
+	if (a->stopping) {
+		stopped(a);
+		return;
+	}
+	if (a->st.pid && r->stable_ms && child_uptime_ms(a->st.start_ticks) > r->stable_ms)
+		a->st.tries_left = r->tries;
+	a->st.pid = 0;
+	a->st.crash_loop = a->st.tries_left == 0;
+	log_warn(a->name, "died (exit %d, signal %d), %u restarts left", a->st.last_exit, a->st.last_signal,
+		 a->st.tries_left);
+	save_or_say(a);
+	if (!a->st.crash_loop)
+		uv_timer_start(&a->timer, on_backoff, backoff_ms(a), 0);
+}
+
+static void on_stop_deadline(uv_timer_t *t)
+{
+	struct app *a = t->data;
+	a->killed = true;
+	child_kill_group(a->st.pid, SIGKILL);
+}
+
+/* Wanted goes first and is written: an exec that dies here must not bring the program back. */
+void app_stop(struct app *a, struct exec_call *c)
+{
+	struct err e;
+	if (a->stopping) {
+		err_set(&e, E_BUSY, "app %s is being stopped already", a->name);
+		call_answer(c, E_BUSY, &e);
+		return;
+	}
+	a->st.wanted = 0;
+	int rc = store_save(a, &e);
+	if (rc != E_OK) {
+		call_answer(c, rc, &e);
+		return;
+	}
+	uv_timer_stop(&a->timer);
+	a->killed = false;
+	a->stopping = c;
+	if (a->pidfd < 0) {
+		stopped(a);
+		return;
+	}
+	uv_timer_start(&a->timer, on_stop_deadline, c->r.timeout_ms, 0);
+	child_kill_group(a->st.pid, SIGTERM);
+}
+
+static enum exec_run run_of(const struct app *a)
+{
+	if (a->pidfd >= 0)
+		return EXEC_RUN_UP;
+	if (a->st.start.magic == 0)
+		return EXEC_RUN_NONE;
+	if (!a->st.wanted)
+		return EXEC_RUN_STOPPED;
+	return a->st.crash_loop ? EXEC_RUN_CRASH_LOOP : EXEC_RUN_WAITING;
+}
+
+void app_status(const struct app *a, struct exec_status *out)
+{
+	memset(out, 0, sizeof *out);
+	out->run = run_of(a);
+	out->pid = a->pidfd >= 0 ? a->st.pid : 0;
+	memcpy(out->digest, a->st.start.digest, DIGEST_LEN);
+	out->uptime_ms = out->pid ? child_uptime_ms(a->st.start_ticks) : 0;
+	out->restarts = a->st.restarts;
+	out->tries_left = a->st.tries_left;
+	out->last_known = a->st.last_known;
+	out->last_exit = a->st.last_exit;
+	out->last_signal = a->st.last_signal;
+}
+
+/* The pid is ours only if boot and start time agree; asked again once the pidfd holds it. */
+static bool adopt(struct app *a)
+{
+	char boot[40];
+	store_boot_id(boot);
+	if (a->st.pid <= 1 || strcmp(boot, a->st.boot) != 0)
+		return false;
+	int fd = child_pidfd(a->st.pid);
+	if (fd < 0)
+		return false;
+	if (child_start_ticks(a->st.pid) != a->st.start_ticks) {
+		close(fd);
+		return false;
+	}
+	a->pidfd = fd;
+	a->death = watch_begin(a->x->loop, fd, on_death, a);
+	listen_readopt(a);
+	log_info(a->name, "took over pid %d", a->st.pid);
+	return true;
+}
+
+static void adopt_app(struct exec *x, const char *name)
+{
+	struct app *a;
+	struct err e;
+	if (app_get(x, name, &a, &e) != E_OK) {
+		log_error(name, "%s", e.text);
+		return;
+	}
+	if (a->st.start.magic == 0)
+		return;
+	if (output_open(a, NULL, &e) != E_OK)
+		log_warn(name, "output is not read: %s", e.text);
+	if (!adopt(a) && a->st.wanted && !a->st.crash_loop) {
+		a->st.last_known = 0;
+		a->st.pid = 0;
+		after_death(a);
+	}
+}
+
+void app_adopt_all(struct exec *x)
+{
+	char dir[EXEC_FULL_PATH];
+	store_path(dir, x, "", "");
+	DIR *d = opendir(dir);
+	if (!d)
+		return;
+	for (struct dirent *it; (it = readdir(d));)
+		if (name_ok(it->d_name))
+			adopt_app(x, it->d_name);
+	closedir(d);
+}
+
+void app_kill_all(struct exec *x)
+{
+	struct app *a, *next;
+	HASH_ITER(hh, x->apps, a, next)
+	{
+		if (a->pidfd < 0)
+			continue;
+		a->st.wanted = 0;
+		save_or_say(a);
+		child_kill_group(a->st.pid, SIGKILL);
+	}
+}

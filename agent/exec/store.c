@@ -1,0 +1,144 @@
+#include "agent/exec/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RUN_MAGIC = 0x57545231 };
+
+void store_path(char out[EXEC_FULL_PATH], const struct exec *x, const char *app, const char *leaf)
+{
+	snprintf(out, EXEC_FULL_PATH, "%s/apps/%s%s%s", x->root, app, *leaf ? "/" : "", leaf);
+}
+
+static const char *hex_of(const uint8_t digest[DIGEST_LEN], char hex[DIGEST_HEX_CAP])
+{
+	struct digest d;
+	memcpy(d.b, digest, DIGEST_LEN);
+	return digest_hex(&d, hex);
+}
+
+void store_slot(char out[EXEC_FULL_PATH], const struct exec *x, const uint8_t digest[DIGEST_LEN])
+{
+	char hex[DIGEST_HEX_CAP];
+	snprintf(out, EXEC_FULL_PATH, "%s/slots/%s", x->root, hex_of(digest, hex));
+}
+
+int store_slot_complete(const struct exec *x, const uint8_t digest[DIGEST_LEN], struct err *e)
+{
+	char path[EXEC_FULL_PATH];
+	struct stat st;
+	store_slot(path, x, digest);
+	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+		return err_set(e, E_NOT_FOUND, "slot %s is not there; unpack the artifact first", path);
+	return E_OK;
+}
+
+static int sync_dir(const char *dir, struct err *e)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = E_OK;
+	if (fd < 0 || fsync(fd) != 0)
+		rc = err_sys(e, E_IO, errno, "fsync %s", dir);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int write_synced(const char *path, const void *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -1;
+	const char *p = bytes;
+	ssize_t n = 0;
+	for (size_t at = 0; at < len; at += (size_t)n)
+		if ((n = write(fd, p + at, len - at)) <= 0)
+			break;
+	int bad = n <= 0 && len > 0 ? -1 : fsync(fd);
+	return close(fd) || bad ? -1 : 0;
+}
+
+int store_write(const char *dir, const char *leaf, const void *bytes, size_t len, struct err *e)
+{
+	char path[EXEC_FULL_PATH + 32], fresh[EXEC_FULL_PATH + 40];
+	snprintf(path, sizeof path, "%s/%s", dir, leaf);
+	snprintf(fresh, sizeof fresh, "%s.new", path);
+	if (write_synced(fresh, bytes, len) != 0 || rename(fresh, path) != 0)
+		return err_sys(e, errno == ENOSPC ? E_NO_SPACE : E_IO, errno, "write %s", path);
+	return sync_dir(dir, e);
+}
+
+int store_save(const struct app *a, struct err *e)
+{
+	char dir[EXEC_FULL_PATH];
+	store_path(dir, a->x, a->name, "");
+	return store_write(dir, "run", &a->st, sizeof a->st, e);
+}
+
+static void state_fresh(struct run_state *st)
+{
+	memset(st, 0, sizeof *st);
+	st->magic = RUN_MAGIC;
+	st->size = sizeof *st;
+}
+
+static bool state_ok(const struct run_state *st, ssize_t n)
+{
+	if (n != sizeof *st || st->magic != RUN_MAGIC || st->size != sizeof *st ||
+	    !memchr(st->boot, 0, sizeof st->boot))
+		return false;
+	return st->start.magic == 0 || record_check(&st->start, sizeof st->start, NULL) == E_OK;
+}
+
+int store_load(struct app *a, struct err *e)
+{
+	char path[EXEC_FULL_PATH];
+	store_path(path, a->x, a->name, "run");
+	state_fresh(&a->st);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return E_NOT_FOUND;
+	ssize_t n = fd < 0 ? -1 : read(fd, &a->st, sizeof a->st);
+	if (fd >= 0)
+		close(fd);
+	if (state_ok(&a->st, n))
+		return E_OK;
+	state_fresh(&a->st);
+	return err_set(e, E_CORRUPT,
+		       "%s is damaged: stop the program of %s by hand, remove the file, restart", path,
+		       a->name);
+}
+
+/* Made under a new name and renamed: whoever looks, and whoever loses power, sees the old link or the new
+ * one. */
+int store_swap(const struct exec *x, const struct exec_record *r, struct err *e)
+{
+	char dir[EXEC_FULL_PATH], current[EXEC_FULL_PATH + 16], fresh[EXEC_FULL_PATH + 16], target[128],
+		hex[DIGEST_HEX_CAP];
+	int rc = store_slot_complete(x, r->digest, e);
+	if (rc != E_OK)
+		return rc;
+	store_path(dir, x, r->app, "");
+	snprintf(current, sizeof current, "%s/current", dir);
+	snprintf(fresh, sizeof fresh, "%s/current.new", dir);
+	snprintf(target, sizeof target, "../../slots/%s", hex_of(r->digest, hex));
+	if ((unlink(fresh) != 0 && errno != ENOENT) || symlink(target, fresh) != 0 ||
+	    rename(fresh, current) != 0)
+		return err_sys(e, E_IO, errno, "swap %s to %s", current, target);
+	return sync_dir(dir, e);
+}
+
+void store_boot_id(char out[40])
+{
+	memset(out, 0, 40);
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (read(fd, out, 36) != 36)
+		out[0] = '\0';
+	close(fd);
+}

@@ -1,0 +1,370 @@
+#include "sys/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+int child_pidfd(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int child_fd_of(int pidfd, int fd)
+{
+	return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+}
+
+void child_kill_group(pid_t pid, int signo)
+{
+	if (pid > 1)
+		kill(-pid, signo);
+}
+
+/* Field 22 of /proc/<pid>/stat, counted from behind the name, which may hold anything. A zombie counts as
+ * gone. */
+uint64_t child_start_ticks(pid_t pid)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	char *p = strrchr(text, ')');
+	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+		return 0;
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+int64_t child_uptime_ms(uint64_t start_ticks)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	int64_t started = (int64_t)(start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	int64_t up = now.tv_sec * 1000 + now.tv_nsec / 1000000 - started;
+	return up > 0 ? up : 0;
+}
+
+struct identity {
+	bool change;
+	uid_t uid;
+	gid_t gid;
+};
+
+static int find_user(const char *user, struct identity *id, struct err *e)
+{
+	id->change = false;
+	if (!user || !*user)
+		return E_OK;
+	struct passwd *pw = getpwnam(user);
+	if (!pw)
+		return err_set(e, E_NOT_FOUND, "user %s does not exist on this host; create it first", user);
+	if (pw->pw_uid == geteuid())
+		return E_OK;
+	if (geteuid() != 0)
+		return err_set(e, E_DENIED, "only root starts programs as another user (%s)", user);
+	*id = (struct identity){true, pw->pw_uid, pw->pw_gid};
+	return E_OK;
+}
+
+/* Below: in the new process, before its program. What fails is told through the pipe as an errno. */
+
+static int become(const struct identity *id, const char *user)
+{
+	if (!id->change)
+		return 0;
+	return initgroups(user, id->gid) || setgid(id->gid) || setuid(id->uid) ? -1 : 0;
+}
+
+/* First out of the way of 0..2+n, then down to their places. */
+static int place_fds(const struct child_spec *s, int *tell)
+{
+	int high[64], base = 3 + s->listen_count + 1, null = open("/dev/null", O_RDONLY);
+	if (null < 0 || s->listen_count > 60)
+		return -1;
+	int out = fcntl(s->out_fd, F_DUPFD_CLOEXEC, base);
+	*tell = fcntl(*tell, F_DUPFD_CLOEXEC, base);
+	for (int i = 0; i < s->listen_count; i++)
+		if ((high[i] = fcntl(s->listens[i], F_DUPFD_CLOEXEC, base)) < 0)
+			return -1;
+	if (out < 0 || *tell < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+		return -1;
+	for (int i = 0; i < s->listen_count; i++)
+		if (dup2(high[i], 3 + i) < 0)
+			return -1;
+	return 0;
+}
+
+/* Nothing but 0..2, the listens and the pipe stays open, whatever a library forgot to mark. */
+static void close_rest(const struct child_spec *s, int tell)
+{
+	unsigned first = 3U + (unsigned)s->listen_count;
+	syscall(SYS_close_range, first, (unsigned)tell - 1, 0);
+	syscall(SYS_close_range, (unsigned)tell + 1, ~0U, 0);
+}
+
+static int set_limits(const struct child_spec *s)
+{
+	for (int i = 0; i < s->rlimit_count; i++) {
+		struct rlimit l = {s->rlimits[i].value, s->rlimits[i].value};
+		if (setrlimit((__rlimit_resource_t)s->rlimits[i].which, &l) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static char **environment(const struct child_spec *s)
+{
+	static char pid[32], fds[32], names[2048];
+	int n = 0;
+	while (s->env[n])
+		n++;
+	char **env = calloc((size_t)n + 4, sizeof *env);
+	if (!env)
+		return NULL;
+	memcpy(env, s->env, (size_t)n * sizeof *env);
+	if (s->listen_count == 0)
+		return env;
+	snprintf(pid, sizeof pid, "LISTEN_PID=%d", (int)getpid());
+	snprintf(fds, sizeof fds, "LISTEN_FDS=%d", s->listen_count);
+	snprintf(names, sizeof names, "LISTEN_FDNAMES=%s", s->fdnames);
+	env[n] = pid, env[n + 1] = fds, env[n + 2] = names;
+	return env;
+}
+
+static void calm_signals(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+}
+
+static _Noreturn void run(const struct child_spec *s, const struct identity *id, int tell)
+{
+	char **env = environment(s);
+	if (env && place_fds(s, &tell) == 0) {
+		close_rest(s, tell);
+		if (set_limits(s) == 0 && become(id, s->user) == 0 && chdir(s->workdir) == 0)
+			execve(s->argv[0], s->argv, env);
+	}
+	int why = errno;
+	if (write(tell, &why, sizeof why) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/*
+ * The keeper. A hook may fork processes that leave its group and session. The keeper is their subreaper:
+ * whoever loses its parent becomes the keeper's child, so ending children until there are none ends them all.
+ * It dies with us.
+ */
+static volatile sig_atomic_t keeper_told;
+
+static void keeper_tell(int signo)
+{
+	keeper_told = signo;
+}
+
+static void kill_children(void)
+{
+	char path[64], text[8192];
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	for (char *p = text; *p;) {
+		char *end;
+		long pid = strtol(p, &end, 10);
+		if (end == p)
+			break;
+		if (pid > 1)
+			kill((pid_t)pid, SIGKILL);
+		p = end + (*end == ' ');
+	}
+}
+
+static void end_all(void)
+{
+	for (;;) {
+		kill_children();
+		pid_t got = waitpid(-1, NULL, WNOHANG);
+		if (got < 0 && errno == ECHILD)
+			return;
+		if (got == 0)
+			poll(NULL, 0, 1);
+	}
+}
+
+static void keeper_watch(pid_t creator)
+{
+	struct sigaction sa = {.sa_handler = keeper_tell};
+	calm_signals();
+	sigaction(SIGTERM, &sa, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != creator)
+		_exit(125);
+}
+
+/* Signals wait except inside sigsuspend, so that TERM between test and wait is not lost. */
+static int keeper_wait(pid_t hook, const sigset_t *open_mask)
+{
+	int status = 0;
+	while (!keeper_told) {
+		pid_t got = waitpid(-1, &status, WNOHANG);
+		if (got == hook)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		if (got == 0)
+			sigsuspend(open_mask);
+	}
+	return 128 + SIGTERM;
+}
+
+static void keeper_chld(int signo)
+{
+	(void)signo;
+}
+
+static _Noreturn void keep(const struct child_spec *s, const struct identity *id, int tell, pid_t creator)
+{
+	keeper_watch(creator);
+	struct sigaction sa = {.sa_handler = keeper_chld};
+	sigaction(SIGCHLD, &sa, NULL);
+	sigset_t block, before;
+	sigemptyset(&block);
+	sigaddset(&block, SIGCHLD);
+	sigaddset(&block, SIGTERM);
+	sigprocmask(SIG_BLOCK, &block, &before);
+	pid_t hook = fork();
+	if (hook == 0) {
+		setsid();
+		calm_signals();
+		run(s, id, tell);
+	}
+	/* Drop every descriptor of exec: its sockets and listeners must not live on in a hook's shadow. */
+	syscall(SYS_close_range, 0, ~0U, 0);
+	int code = hook < 0 ? 125 : keeper_wait(hook, &before);
+	end_all();
+	_exit(code);
+}
+
+/* Nothing runs before its creator has written it down; a creator that died lets nothing run. */
+static void wait_gate(int gate)
+{
+	char go;
+	ssize_t n;
+	do
+		n = read(gate, &go, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(125);
+	close(gate);
+}
+
+static _Noreturn void child_main(const struct child_spec *s, const struct identity *id, int tell, int gate)
+{
+	pid_t creator = getppid();
+	setsid();
+	wait_gate(gate);
+	if (s->keeper)
+		keep(s, id, tell, creator);
+	calm_signals();
+	run(s, id, tell);
+}
+
+static pid_t fork_child(const struct child_spec *s, const struct identity *id, const int tell[2],
+			int *gate_out)
+{
+	int gate[2];
+	if (pipe2(gate, O_CLOEXEC) != 0)
+		return -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		close(tell[0]);
+		child_main(s, id, tell[1], gate[0]);
+	}
+	close(gate[0]);
+	*gate_out = gate[1];
+	return pid;
+}
+
+static int open_gate(const struct child_spec *s, pid_t pid, int gate, struct err *e)
+{
+	int rc = s->born ? s->born(s->ctx, pid, e) : E_OK;
+	if (rc == E_OK && write(gate, "g", 1) != 1)
+		rc = err_sys(e, E_IO, errno, "start %s", s->argv[0]);
+	close(gate);
+	return rc;
+}
+
+static int told_errno(int fd)
+{
+	int why = 0;
+	ssize_t n;
+	do
+		n = read(fd, &why, sizeof why);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof why ? why : 0;
+}
+
+static int give_up(const struct child *c, int rc)
+{
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	return rc;
+}
+
+int child_spawn(const struct child_spec *s, struct child *out, struct err *e)
+{
+	struct identity id;
+	int tell[2], gate = -1;
+	int rc = find_user(s->user, &id, e);
+	if (rc != E_OK)
+		return rc;
+	if (pipe2(tell, O_CLOEXEC) != 0)
+		return err_sys(e, E_IO, errno, "pipe for %s", s->argv[0]);
+	out->pid = fork_child(s, &id, tell, &gate);
+	int fork_errno = errno;
+	close(tell[1]);
+	if (out->pid < 0) {
+		close(tell[0]);
+		return err_sys(e, E_IO, fork_errno, "fork for %s", s->argv[0]);
+	}
+	out->pidfd = child_pidfd(out->pid);
+	rc = out->pidfd < 0 ? err_sys(e, E_IO, errno, "pidfd of %s", s->argv[0]) : E_OK;
+	rc = rc == E_OK ? open_gate(s, out->pid, gate, e) : (close(gate), rc);
+	int why = rc == E_OK ? told_errno(tell[0]) : 0;
+	close(tell[0]);
+	if (why)
+		rc = err_sys(e,
+			     why == ENOENT		     ? E_NOT_FOUND
+			     : why == EACCES || why == EPERM ? E_DENIED
+							     : E_IO,
+			     why, "start %s in %s", s->argv[0], s->workdir);
+	return rc == E_OK ? E_OK : give_up(out, rc);
+}
