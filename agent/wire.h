@@ -1,0 +1,40 @@
+/*
+ * wire.h: between agent.proto and the step machine's plain structs; the generated types of protobuf-c stop
+ * here. Pure.
+ */
+#ifndef AGENT_WIRE_H
+#define AGENT_WIRE_H
+
+#include "agent/core/agent.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "proto/agent.pb-c.h"
+
+/* What the driver keeps of a target beside the machine: its rendered file and where it is rendered for. */
+struct wire_text {
+	struct digest target;
+	const uint8_t *spec;
+	size_t spec_len;
+};
+
+struct wire_desired {
+	uint64_t log_id, up_to_seq;
+	bool snapshot;
+	uint64_t retry_after_ms;
+	struct agent_assignment *assignments;
+	struct wire_text *texts; /* two per assignment: target, fallback; `target` none where there is none */
+	size_t nr;
+};
+
+enum { WIRE_ASSIGNMENTS_MAX = 1024, WIRE_SPEC_MAX = 128 * 1024 };
+
+/* E_PROTOCOL, naming the field, when the answer breaks the rules; nothing of it may be used then. Lives in
+ * the arena; the specs point into `m`. That a spec has the digest its target names is for the caller to
+ * check: SHA-256 is not pure code's. */
+must_check int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desired *m,
+				   struct wire_desired *out, struct err *e);
+
+/* One chunk, packed, at the end of `out`. */
+void wire_chunk_encode(const struct agent_report *r, uint64_t number, struct wall_ms at, struct buf *out);
+
+#endif
