@@ -1,12 +1,11 @@
 #include "agent/journal.h"
 
+#include "agent/durable.h"
+
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <zlib.h>
 
 /* magic, version, length of the body, CRC of the body; then the body. */
@@ -200,91 +199,16 @@ int journal_decode(struct agent_record *out, const uint8_t *bytes, size_t len, s
  * ---------------------------------------------------------------------------------------------------------
  */
 
-static int path_of(char out[PATH_MAX], const char *dir, const char *app, const char *end, struct err *e)
-{
-	int n = snprintf(out, PATH_MAX, "%s/%s%s", dir, app, end);
-	return n > 0 && n < PATH_MAX ? E_OK
-				     : err_set(e, E_TOO_LARGE, "journal: the path %s is too long", dir);
-}
-
-static int write_all(int fd, const uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return errno;
-		p += w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
-static int fail_io(struct err *e, int errnum, const char *what, const char *path)
-{
-	return err_sys(e, errnum == ENOSPC || errnum == EDQUOT ? E_NO_SPACE : E_IO, errnum, "journal: %s %s",
-		       what, path);
-}
-
-static int write_new(const char *path, const struct buf *b, struct err *e)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return fail_io(e, errno, "cannot create", path);
-	int errnum = write_all(fd, b->data, b->len);
-	if (errnum == 0 && fsync(fd) != 0)
-		errnum = errno;
-	if (close(fd) != 0 && errnum == 0)
-		errnum = errno;
-	return errnum == 0 ? E_OK : fail_io(e, errnum, "cannot write", path);
-}
-
-static int sync_dir(const char *dir, struct err *e)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return fail_io(e, errno, "cannot open", dir);
-	int errnum = fsync(fd) == 0 ? 0 : errno;
-	close(fd);
-	return errnum == 0 ? E_OK : fail_io(e, errnum, "cannot sync", dir);
-}
-
 int journal_write(const char *dir, const struct agent_record *r, struct err *e)
 {
-	char fresh[PATH_MAX], path[PATH_MAX];
-	int rc = path_of(fresh, dir, r->app.s, ".journal-new", e);
-	if (rc == E_OK)
-		rc = path_of(path, dir, r->app.s, suffix, e);
-	if (rc != E_OK)
-		return rc;
+	char leaf[NAME_CAP + sizeof(suffix)];
+	snprintf(leaf, sizeof(leaf), "%s%s", r->app.s, suffix);
 	struct buf b;
 	buf_init(&b);
 	journal_encode(r, &b);
-	rc = write_new(fresh, &b, e);
+	int rc = durable_write(dir, leaf, b.data, b.len, e);
 	buf_done(&b);
-	if (rc != E_OK)
-		return rc;
-	if (rename(fresh, path) != 0)
-		return fail_io(e, errno, "cannot rename to", path);
-	return sync_dir(dir, e);
-}
-
-/* Bytes of a file, at most FILE_MAX; more reads as damage. */
-static int read_file(const char *path, struct buf *b, struct err *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return fail_io(e, errno, "cannot open", path);
-	ssize_t n = 1;
-	while (n > 0 && b->len <= FILE_MAX) {
-		n = read(fd, buf_reserve(b, 4096), 4096);
-		if (n > 0)
-			b->len += (size_t)n;
-	}
-	int errnum = n < 0 ? errno : 0;
-	close(fd);
-	return errnum == 0 ? E_OK : fail_io(e, errnum, "cannot read", path);
+	return rc;
 }
 
 static void mark_unknown(struct agent_record *r, const struct name *app)
@@ -297,13 +221,13 @@ static void mark_unknown(struct agent_record *r, const struct name *app)
 
 static int load_one(const char *dir, const struct name *app, struct agent_record *r, struct err *e)
 {
-	char path[PATH_MAX];
-	int rc = path_of(path, dir, app->s, suffix, e);
-	if (rc != E_OK)
-		return rc;
+	char leaf[NAME_CAP + sizeof(suffix)];
+	snprintf(leaf, sizeof(leaf), "%s%s", app->s, suffix);
 	struct buf b;
 	buf_init(&b);
-	rc = read_file(path, &b, e);
+	int rc = durable_read(dir, leaf, FILE_MAX, &b, e);
+	if (rc == E_TOO_LARGE) /* no record is: damage */
+		rc = E_OK;
 	if (rc == E_OK && (journal_decode(r, b.data, b.len, NULL) != E_OK || !name_eq(&r->app, app)))
 		mark_unknown(r, app);
 	buf_done(&b);
@@ -326,7 +250,7 @@ int journal_load(const char *dir, struct agent_record *v, size_t cap, size_t *nr
 	*nr = 0;
 	DIR *d = opendir(dir);
 	if (d == NULL)
-		return fail_io(e, errno, "cannot open", dir);
+		return err_sys(e, E_IO, errno, "journal: cannot open %s", dir);
 	int rc = E_OK;
 	for (struct dirent *f; rc == E_OK && (f = readdir(d)) != NULL;) {
 		struct name app;
