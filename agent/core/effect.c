@@ -116,23 +116,6 @@ static bool try_again(const struct agent_app *app, enum agent_effect_kind kind, 
 	return now.v < machine_deadline(&app->rec).v;
 }
 
-static void succeeded(struct step_run *run, struct agent_app *app, const struct agent_evidence *ev)
-{
-	struct agent_record *r = &app->rec;
-	app->failed_tries = 0;
-	app->retry_at = (struct mono_ms){0};
-	if (r->state == AGENT_PROBING && !r->reviving) {
-		if (ev == NULL || !evidence_counts(r, ev)) {
-			inner_settle(run, app); /* says nothing about this activation: measure again */
-			return;
-		}
-		r->evidence = *ev;
-		r->evidence.activated_ms = r->activated_ms;
-	}
-	machine_succeed(r, run->now);
-	inner_persist(run, app);
-}
-
 static void revive_failed(struct step_run *run, struct agent_app *app)
 {
 	app->rec.reviving = false;
@@ -157,6 +140,34 @@ static void failed(struct step_run *run, struct agent_app *app, int code, enum s
 		machine_pass(&app->rec, run->now);
 		inner_persist(run, app);
 	}
+}
+
+/* Says nothing about this activation: measure again, but not in a tight loop, and on the way back not for
+ * ever. */
+static void evidence_discarded(struct step_run *run, struct agent_app *app)
+{
+	if (app->rec.reverting && app->failed_tries >= TRIES_MAX)
+		failed(run, app, E_STALE, STEP_CAUSE_INFRA, "the probes keep measuring another activation");
+	else
+		wait_before_retry(app, run->now);
+	inner_settle(run, app); /* an assignment that waits does not wait for that */
+}
+
+static void succeeded(struct step_run *run, struct agent_app *app, const struct agent_evidence *ev)
+{
+	struct agent_record *r = &app->rec;
+	if (r->state == AGENT_PROBING && !r->reviving) {
+		if (ev == NULL || !evidence_counts(r, ev)) {
+			evidence_discarded(run, app);
+			return;
+		}
+		r->evidence = *ev;
+		r->evidence.activated_ms = r->activated_ms;
+	}
+	app->failed_tries = 0;
+	app->retry_at = (struct mono_ms){0};
+	machine_succeed(r, run->now);
+	inner_persist(run, app);
 }
 
 void effect_ended(struct step_run *run, struct agent_app *app, int code, enum step_cause cause,

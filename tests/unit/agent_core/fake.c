@@ -56,6 +56,8 @@ void fake_reboot(struct fake *f)
 
 static bool fails(const struct fake *f, const struct agent_effect *e)
 {
+	if (e->kind == AGENT_PROBE && !digest_eq(&f->runs, &e->target.id))
+		return true;
 	if (f->fail_code == 0 || e->kind != f->fail_kind || !digest_eq(&e->target.id, &f->fail_target))
 		return false;
 	return e->kind != AGENT_HOOK || f->fail_hook == 0 || f->fail_hook == e->hook;
@@ -107,7 +109,7 @@ static void do_effect(struct fake *f, const struct agent_effect *e)
 	bool bad = fails(f, e);
 	if (!bad)
 		change_world(f, e);
-	end_effect(f, e, bad ? f->fail_code : E_OK);
+	end_effect(f, e, !bad ? E_OK : f->fail_code != 0 ? f->fail_code : E_UNAVAILABLE);
 }
 
 static void note_reports(struct fake *f, const struct agent_update *out)

@@ -183,6 +183,7 @@ static void evidence_of_an_older_activation_does_not_count(void **state)
 	fake_end_held(&f, E_OK);
 	assert_int_equal(fake_record(&f)->state, AGENT_PROBING);
 	f.activation++;
+	fake_timer(&f); /* measured again, a little later */
 	fake_end_held(&f, E_OK);
 	assert_int_equal(f.result.seq, 2);
 	assert_int_equal(f.result.state, STEP_HEALTHY);
