@@ -10,7 +10,8 @@
 
 void config_init(struct config *c)
 {
-	*c = (struct config){.poll_wait_ms = 25000, .suspect_ms = 75000, .lost_ms = 120000, .grace_ms = 90000};
+	*c = (struct config){
+		.poll_wait_ms = 25000, .suspect_ms = 75000, .lost_ms = 120000, .grace_ms = 90000};
 }
 
 void config_done(struct config *c)
@@ -30,7 +31,8 @@ const char *config_path(const struct config *c, const char *name, char out[CONFI
 
 const char *config_cluster_id(const struct config *c, char out[CLUSTER_ID_CAP])
 {
-	snprintf(out, CLUSTER_ID_CAP, "%016llx%016llx", (unsigned long long)c->cluster_hi, (unsigned long long)c->cluster_lo);
+	snprintf(out, CLUSTER_ID_CAP, "%016llx%016llx", (unsigned long long)c->cluster_hi,
+		 (unsigned long long)c->cluster_lo);
 	return out;
 }
 
@@ -51,9 +53,10 @@ static int parse(struct config *c, json_t *root, const char *path, struct err *e
 	int agent_port, artifact_port;
 	json_int_t wait = c->poll_wait_ms, suspect = c->suspect_ms, lost = c->lost_ms, grace = c->grace_ms;
 	json_error_t je;
-	if (json_unpack_ex(root, &je, JSON_STRICT, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s?I,s?I,s?I,s?I}", "cluster", &cluster, "cluster_id", &id,
-			   "address", &address, "listen", &listen, "socket", &sock, "agent_port", &agent_port, "artifact_port",
-			   &artifact_port, "poll_wait_ms", &wait, "suspect_ms", &suspect, "lost_ms", &lost, "grace_ms", &grace) != 0)
+	if (json_unpack_ex(root, &je, JSON_STRICT, "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s?I,s?I,s?I,s?I}", "cluster",
+			   &cluster, "cluster_id", &id, "address", &address, "listen", &listen, "socket",
+			   &sock, "agent_port", &agent_port, "artifact_port", &artifact_port, "poll_wait_ms",
+			   &wait, "suspect_ms", &suspect, "lost_ms", &lost, "grace_ms", &grace) != 0)
 		return err_set(e, E_INVALID, "%s: %s", path, je.text);
 	bool ports_ok = agent_port > 0 && agent_port < 65536 && artifact_port > 0 && artifact_port < 65536;
 	bool times_ok = wait > 0 && wait <= 300000 && suspect > wait && lost > suspect && grace >= 0;
@@ -81,8 +84,9 @@ int config_load(struct config *c, const char *data, struct err *e)
 	c->data = strdup(data);
 	json_t *root = json_load_file(config_path(c, "config.json", path), JSON_REJECT_DUPLICATES, &je);
 	if (root == NULL)
-		return err_set(e, E_NOT_FOUND, "%s: %s (line %d); `wavetraind init --data %s` makes a new coordinator", path, je.text,
-			       je.line, data);
+		return err_set(e, E_NOT_FOUND,
+			       "%s: %s (line %d); `wavetraind init --data %s` makes a new coordinator", path,
+			       je.text, je.line, data);
 	int rc = parse(c, root, path, e);
 	json_decref(root);
 	return rc;
@@ -91,11 +95,12 @@ int config_load(struct config *c, const char *data, struct err *e)
 int config_save(const struct config *c, struct err *e)
 {
 	char path[CONFIG_PATH_CAP], id[CLUSTER_ID_CAP];
-	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I}", "cluster", c->cluster.s, "cluster_id",
-			      config_cluster_id(c, id), "address", c->address, "listen", c->listen, "socket", c->socket, "agent_port",
-			      (int)c->agent_port, "artifact_port", (int)c->artifact_port, "poll_wait_ms", (json_int_t)c->poll_wait_ms,
-			      "suspect_ms", (json_int_t)c->suspect_ms, "lost_ms", (json_int_t)c->lost_ms, "grace_ms",
-			      (json_int_t)c->grace_ms);
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I}", "cluster", c->cluster.s,
+			      "cluster_id", config_cluster_id(c, id), "address", c->address, "listen",
+			      c->listen, "socket", c->socket, "agent_port", (int)c->agent_port,
+			      "artifact_port", (int)c->artifact_port, "poll_wait_ms",
+			      (json_int_t)c->poll_wait_ms, "suspect_ms", (json_int_t)c->suspect_ms, "lost_ms",
+			      (json_int_t)c->lost_ms, "grace_ms", (json_int_t)c->grace_ms);
 	char *text = o == NULL ? NULL : json_dumps(o, JSON_INDENT(2));
 	json_decref(o);
 	if (text == NULL)

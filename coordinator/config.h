@@ -1,6 +1,6 @@
 /*
- * config.h: where a coordinator keeps things and what it listens on. The data directory holds everything; `wavetraind init`
- * writes <data>/config.json, `wavetraind run` reads it. Strings are owned by the config.
+ * config.h: where a coordinator keeps things and what it listens on. The data directory holds everything;
+ * `wavetraind init` writes <data>/config.json, `wavetraind run` reads it. Strings are owned by the config.
  */
 #ifndef COORDINATOR_CONFIG_H
 #define COORDINATOR_CONFIG_H
@@ -9,13 +9,13 @@
 #include "base/ids.h"
 
 struct config {
-	char *data;			   /* directory */
-	struct name cluster;		   /* name for people */
-	uint64_t cluster_hi, cluster_lo;   /* cluster id, 128 random bits */
-	char *address;			   /* agents dial it: numeric, or a name they resolve */
-	char *listen;			   /* numeric address the ports are bound to */
+	char *data;			 /* directory */
+	struct name cluster;		 /* name for people */
+	uint64_t cluster_hi, cluster_lo; /* cluster id, 128 random bits */
+	char *address;			 /* agents dial it: numeric, or a name they resolve */
+	char *listen;			 /* numeric address the ports are bound to */
 	uint16_t agent_port, artifact_port;
-	char *socket;			   /* admin socket */
+	char *socket; /* admin socket */
 	uint32_t poll_wait_ms;
 	int64_t suspect_ms, lost_ms, grace_ms;
 };

@@ -40,6 +40,11 @@ void drive_unlead(struct drive *d)
 	d->leads = false;
 }
 
+bool drive_leads(const struct drive *d)
+{
+	return d->leads;
+}
+
 static void note_host(struct drive *d, const struct name *host, const char *to, const char *text,
 		      struct wall_ms now)
 {
@@ -154,7 +159,7 @@ static const struct sm *machine_of(enum change_kind k)
 	return k == CHANGE_DEPLOYMENT ? &rollout_machine : k == CHANGE_WAVE ? &wave_machine : &task_machine;
 }
 
-static void tell(struct drive *d, const struct change *c, const struct trace_id *trace, struct wall_ms now)
+static void tell(struct drive *d, const struct change *c, struct wall_ms now)
 {
 	struct event e = {.at = now,
 			  .kind = event_of(c->kind),
@@ -164,8 +169,7 @@ static void tell(struct drive *d, const struct change *c, const struct trace_id 
 			  .wave = c->wave};
 	if (e.kind == 0 || c->from == c->to)
 		return;
-	if (trace != NULL)
-		e.trace = *trace;
+	e.trace = c->trace;
 	snprintf(e.from, sizeof e.from, "%s", c->from == 0 ? "" : sm_name(machine_of(c->kind), c->from));
 	snprintf(e.to, sizeof e.to, "%s", sm_name(machine_of(c->kind), c->to));
 	snprintf(e.text, sizeof e.text, "%s", c->reason == NULL ? "" : c->reason);
@@ -186,12 +190,11 @@ static void on_host_change(struct drive *d, const struct name *name)
 		join_host(d, name);
 }
 
-void drive_changed(struct drive *d, const struct changes *ch, const struct trace_id *trace,
-		   struct wall_ms now)
+void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now)
 {
 	for (size_t i = 0; i < ch->nr; i++) {
 		const struct change *c = &ch->v[i];
-		tell(d, c, trace, now);
+		tell(d, c, now);
 		if (c->kind == CHANGE_PLACEMENT)
 			dispatch_host(d, &c->host);
 		if (c->kind == CHANGE_HOST)

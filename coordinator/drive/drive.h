@@ -31,6 +31,7 @@ void drive_free(struct drive *d);
 /* This coordinator leads from now on (or no longer). */
 void drive_lead(struct drive *d, struct wall_ms now);
 void drive_unlead(struct drive *d);
+bool drive_leads(const struct drive *d);
 
 /* The edge: identity comes from the certificate. A host that is not in the state, or of an older generation,
  * is dropped. */
@@ -40,8 +41,7 @@ void drive_session_closed(struct drive *d, uint64_t session, struct wall_ms now)
 void drive_request(struct drive *d, struct token t, const uint8_t *p, size_t n, struct wall_ms now);
 
 /* After the store has committed: what the applied commands touched. */
-void drive_changed(struct drive *d, const struct changes *ch, const struct trace_id *trace,
-		   struct wall_ms now);
+void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now);
 
 /* Runs what is due; returns when it wants to be called again at the latest (never 0). Call it too after any
  * of the above. */

@@ -282,6 +282,8 @@ int state_apply(struct state *st, struct arena *a, uint64_t index, uint32_t sub,
 	st->applied_sub = sub;
 	st->clock = c.at;
 	meta_put(st);
+	for (size_t i = 0; i < ap.changes_nr; i++)
+		ap.changes[i].trace = c.trace;
 	*changes = (struct changes){ap.changes, ap.changes_nr};
 	return E_OK;
 }

@@ -32,6 +32,7 @@ struct change {
 	uint32_t wave;
 	int from, to;
 	const char *reason;
+	struct trace_id trace; /* of the command */
 };
 
 struct changes {

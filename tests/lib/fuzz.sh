@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 seconds=$1
 . tests/lib/env.sh
 rm -f build-fuzz/results.txt
-CC=clang build_in build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debug -Doptimization=1 -Db_pie=false
+CC=clang build_in build-fuzz -Dfuzz=true -Dwerror=false -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debug -Doptimization=1 -Db_pie=false
 results=build-fuzz/results.txt
 status=0
 : >"$results"

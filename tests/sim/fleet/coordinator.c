@@ -120,7 +120,7 @@ static struct command_reply apply(struct coordinator *c, uint64_t index, bool re
 	PRE(command_decode(&c->arena, e->p, e->n, &cmd) == E_OK);
 	if (c->hooks.applied != NULL)
 		c->hooks.applied(c->hooks.arg, &cmd, &reply, &ch);
-	drive_changed(c->drive, &ch, &cmd.trace, (struct wall_ms){c->w->now_ms});
+	drive_changed(c->drive, &ch, (struct wall_ms){c->w->now_ms});
 	return reply;
 }
 

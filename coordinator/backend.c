@@ -1,0 +1,224 @@
+/*
+ * backend.c: what admin needs of the rest of the coordinator, as its table of operations.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "coordinator/admin/admin_live.h"
+#include "coordinator/artifact/inspect.h"
+#include "coordinator/artifact/store.h"
+#include "coordinator/daemon.h"
+#include "coordinator/drive/make.h"
+#include "sys/fsio.h"
+
+static struct state *state_op(void *b)
+{
+	struct daemon *d = b;
+	return d->state;
+}
+
+static struct wall_ms now_op(void *b)
+{
+	return daemon_now(b);
+}
+
+/* ---- proposing
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+struct asked {
+	admin_done_fn *done;
+	void *arg;
+};
+
+static void proposed_cb(void *arg, int code, const struct command_reply *reply)
+{
+	struct asked *q = arg;
+	q->done(q->arg, reply);
+	free(q);
+}
+
+static void propose_op(void *b, const struct command *c, admin_done_fn *done, void *arg)
+{
+	struct asked *q = malloc(sizeof *q);
+	PRE(q != NULL);
+	*q = (struct asked){done, arg};
+	propose(b, c, proposed_cb, q);
+}
+
+/* ---- planning
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static struct deployment_id fresh_id(void)
+{
+	struct deployment_id id = {0};
+	while (id.v == 0)
+		PRE(getrandom(&id.v, sizeof id.v, 0) == sizeof id.v);
+	return id;
+}
+
+static int plan_op(void *b, struct arena *a, const struct admin_plan_request *rq, struct command_deploy *out,
+		   struct admin_plan_text *why)
+{
+	struct daemon *d = b;
+	struct make_text text;
+	const struct make_request m = {.app = rq->app,
+				       .version = rq->version,
+				       .env = rq->env,
+				       .spec = rq->spec,
+				       .spec_len = rq->spec_len,
+				       .force_bad = rq->force_bad,
+				       .id = rq->id.v != 0 ? rq->id : fresh_id(),
+				       .initiator = rq->initiator,
+				       .trace = rq->trace};
+	int rc = make_deploy(d->state, a, &m, out, &text);
+	*why = (struct admin_plan_text){.changes = text.changes,
+					.changes_nr = text.changes_nr,
+					.notes = text.notes,
+					.notes_nr = text.notes_nr,
+					.severe = text.severe,
+					.no_change = text.no_change,
+					.error = text.error,
+					.hint = text.hint};
+	return rc;
+}
+
+/* ---- reading drive
+ * -------------------------------------------------------------------------------------------------------- */
+
+static void soft_op(void *b, struct arena *a, const struct name *host, const struct name *app,
+		    struct admin_soft *out)
+{
+	struct daemon *d = b;
+	admin_live_soft(d->drive, daemon_now(d), a, host, app, out);
+}
+
+static void explain_op(void *b, struct arena *a, struct deployment_id id, admin_line_fn *each, void *arg)
+{
+	struct daemon *d = b;
+	admin_live_explain(d->drive, daemon_now(d), a, id, each, arg);
+}
+
+/* ---- uploads
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+struct upload {
+	struct artifact_upload *u;
+	struct admin_release_meta meta;
+};
+
+static int upload_begin_op(void *b, const struct admin_release_meta *m, void **upload, uint64_t *offset,
+			   struct err *e)
+{
+	struct daemon *d = b;
+	struct upload *up = calloc(1, sizeof *up);
+	PRE(up != NULL);
+	up->meta = *m;
+	int rc = artifact_upload_begin(d->artifacts, &m->digest, m->size_bytes, &up->u, offset, e);
+	if (rc != E_OK) {
+		free(up);
+		return rc;
+	}
+	*upload = up;
+	return E_OK;
+}
+
+static int upload_data_op(void *b, void *upload, const uint8_t *p, size_t n, struct err *e)
+{
+	struct upload *up = upload;
+	return artifact_upload_data(up->u, p, n, e);
+}
+
+static void upload_cancel_op(void *b, void *upload)
+{
+	struct upload *up = upload;
+	artifact_upload_cancel(up->u);
+	free(up);
+}
+
+static int inspect(struct daemon *d, const struct digest *digest, struct release *r, struct err *e)
+{
+	const struct inspect_limits limits = {0};
+	struct inspect_result found;
+	int fd = artifact_store_fd(d->artifacts, digest, e);
+	if (fd < 0)
+		return e->code;
+	int rc = inspect_archive(fd, &limits, &found, e);
+	close(fd);
+	if (rc != E_OK)
+		return rc;
+	r->unpacked_bytes = found.unpacked_bytes;
+	r->entries = found.entries;
+	r->type = strcmp(found.type, "tar.gz") == 0 ? "tar.gz" : "tar.zst";
+	return E_OK;
+}
+
+/* An archive that hosts would refuse is not kept. */
+static int upload_finish_op(void *b, void *upload, struct release *release, struct err *e)
+{
+	struct daemon *d = b;
+	struct upload *up = upload;
+	struct err ignored;
+	int rc = artifact_upload_finish(up->u, e);
+	if (rc == E_OK) {
+		rc = inspect(d, &up->meta.digest, release, e);
+		if (rc != E_OK && artifact_store_delete(d->artifacts, &up->meta.digest, &ignored) != E_OK)
+			err_wrap(e, "it could not be deleted either");
+	}
+	release->artifact = up->meta.digest;
+	release->size_bytes = up->meta.size_bytes;
+	free(up);
+	return rc;
+}
+
+/* ---- doctor
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void check_disk(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
+{
+	enum { WARN_MIB = 1024, FAIL_MIB = 512 };
+	uint64_t bytes = 0;
+	struct err e = {0};
+	bool known = fsio_free_bytes(d->cfg.data, &bytes, &e) == E_OK;
+	unsigned long long mib = bytes >> 20;
+	struct admin_check c = {.name = "disk",
+				.fix = "free space on the disk of the data directory, or move it"};
+	c.result = !known || mib < FAIL_MIB ? "fail" : mib < WARN_MIB ? "warn" : "ok";
+	c.text = known ? arena_printf(a, "%llu MiB free in %s; below %d MiB nothing new is accepted", mib,
+				      d->cfg.data, FAIL_MIB)
+		       : arena_strdup(a, e.text);
+	each(arg, &c);
+}
+
+static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
+{
+	struct daemon *d = b;
+	bool leads = consensus_is_leader(d->consensus);
+	struct admin_check lead = {.name = "quorum",
+				   .result = leads ? "ok" : "fail",
+				   .text = arena_printf(a, "%s, term %llu, log at %llu",
+							leads ? "this coordinator leads" : "no leader",
+							(unsigned long long)consensus_term(d->consensus),
+							(unsigned long long)consensus_applied(d->consensus)),
+				   .fix = "look at the coordinator's log"};
+	each(arg, &lead);
+	check_disk(d, a, each, arg);
+}
+
+const struct admin_backend_ops backend_ops = {.state = state_op,
+					      .propose = propose_op,
+					      .now = now_op,
+					      .plan = plan_op,
+					      .soft = soft_op,
+					      .explain = explain_op,
+					      .issue_bundle = bundle_issue,
+					      .upload_begin = upload_begin_op,
+					      .upload_data = upload_data_op,
+					      .upload_finish = upload_finish_op,
+					      .upload_cancel = upload_cancel_op,
+					      .doctor = doctor_op};

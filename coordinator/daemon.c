@@ -1,0 +1,263 @@
+/*
+ * daemon.c: opening in the order of the layers, one turn of the clock, closing in the reverse order.
+ */
+#include "coordinator/daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "coordinator/adapters/store_lmdb.h"
+#include "coordinator/artifact/store.h"
+#include "sys/log.h"
+
+enum { EVENTS_KEPT = 16384 };
+
+/* ---- time
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void clock_start(struct daemon *d)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	d->wall_at_start.v = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	d->mono_at_start = uv_hrtime();
+}
+
+/* The wall clock is read once: a jump of it must not make hosts look silent or bakes look done (F20). */
+struct wall_ms daemon_now(const struct daemon *d)
+{
+	struct wall_ms now = {d->wall_at_start.v + (int64_t)((uv_hrtime() - d->mono_at_start) / 1000000)};
+	struct wall_ms state = d->state == NULL ? now : state_clock(d->state);
+	return state.v > now.v ? state : now;
+}
+
+/* ---- leading
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void ignore_cb(void *arg, int code, const struct command_reply *reply)
+{
+	if (code != E_OK)
+		log_warn("cluster", "init was not committed: %s", reply->text);
+}
+
+static void name_cluster(struct daemon *d)
+{
+	uint64_t hi, lo;
+	struct name name;
+	view_cluster(d->state, &hi, &lo, &name);
+	if (hi != 0 || lo != 0)
+		return;
+	struct command c = {.kind = COMMAND_CLUSTER_INIT, .actor = "wavetraind", .reason = ""};
+	c.init.cluster_hi = d->cfg.cluster_hi;
+	c.init.cluster_lo = d->cfg.cluster_lo;
+	c.init.name = d->cfg.cluster;
+	propose(d, &c, ignore_cb, NULL);
+}
+
+/* Everything acknowledged before is applied now: only then may the planner look at the state as its leader.
+ */
+static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, size_t n)
+{
+	struct daemon *d = arg;
+	d->asked_to_lead = false;
+	if (code != E_OK || d->stopping)
+		return;
+	drive_lead(d->drive, daemon_now(d));
+	name_cluster(d);
+	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
+		 (unsigned long long)consensus_term(d->consensus), (unsigned long long)index);
+	daemon_soon(d);
+}
+
+static void lead_if_elected(struct daemon *d)
+{
+	struct err e;
+	bool leads = consensus_is_leader(d->consensus);
+	if (!leads && drive_leads(d->drive)) {
+		log_warn("cluster", "not leading any more");
+		drive_unlead(d->drive);
+	}
+	if (leads && !drive_leads(d->drive) && !d->asked_to_lead)
+		d->asked_to_lead = consensus_barrier(d->consensus, barrier_cb, d, &e) == E_OK;
+}
+
+/* ---- turns
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void tick_cb(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+	if (d->stopping)
+		return;
+	lead_if_elected(d);
+	struct wall_ms now = daemon_now(d), next = drive_tick(d->drive, now);
+	uv_timer_start(&d->tick, tick_cb, (uint64_t)(next.v - now.v), 0);
+}
+
+static void soon_cb(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+	if (d->stopping)
+		return;
+	replica_tell(d);
+	propose_refused(d);
+	tick_cb(&d->tick);
+}
+
+void daemon_soon(struct daemon *d)
+{
+	if (!d->stopping && d->drive != NULL && !uv_is_active((uv_handle_t *)&d->soon))
+		uv_timer_start(&d->soon, soon_cb, 0, 0);
+}
+
+/* ---- opening
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static int open_state(struct daemon *d, struct err *e)
+{
+	char path[CONFIG_PATH_CAP];
+	int rc = store_lmdb_open(&d->store, config_path(&d->cfg, "state", path), e);
+	if (rc != E_OK)
+		return rc;
+	rc = state_open(d->store, &d->state);
+	return rc == E_OK ? E_OK
+			  : err_set(e, rc, "the state in %s is not ours to read (%s)", path, err_text(rc));
+}
+
+static int open_consensus(struct daemon *d, struct err *e)
+{
+	char path[CONFIG_PATH_CAP];
+	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
+					     .node_id = 1,
+					     .address =
+						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
+					     .fsm = replica_table(),
+					     .fsm_arg = d};
+	return consensus_open(&d->consensus, &d->loop, &cfg, e);
+}
+
+static int open_drive(struct daemon *d, struct err *e)
+{
+	char path[CONFIG_PATH_CAP];
+	struct drive_ports ports;
+	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u/v1/artifacts", d->cfg.address,
+		 (unsigned)d->cfg.artifact_port);
+	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
+					 .cluster_hi = d->cfg.cluster_hi,
+					 .cluster_lo = d->cfg.cluster_lo,
+					 .poll_wait_ms = d->cfg.poll_wait_ms,
+					 .suspect_ms = d->cfg.suspect_ms,
+					 .lost_ms = d->cfg.lost_ms,
+					 .grace_ms = d->cfg.grace_ms,
+					 .artifact_url = d->artifact_url};
+	d->events = events_new(EVENTS_KEPT, 1);
+	d->drive = drive_new(&cfg, peers_ports(d, &ports), d->state, d->events);
+	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
+}
+
+static int open_admin(struct daemon *d, struct err *e)
+{
+	const struct admin_config cfg = {.path = d->cfg.socket,
+					 .gid = (gid_t)-1,
+					 .ops = &backend_ops,
+					 .backend = d,
+					 .events = d->events};
+	return admin_open(&d->loop, &cfg, &d->admin, e);
+}
+
+static void stop_cb(uv_signal_t *s, int signum);
+
+static void open_handles(struct daemon *d)
+{
+	PRE(uv_loop_init(&d->loop) == 0);
+	uv_timer_init(&d->loop, &d->tick);
+	uv_timer_init(&d->loop, &d->soon);
+	uv_signal_init(&d->loop, &d->term);
+	uv_signal_init(&d->loop, &d->intr);
+	d->tick.data = d->soon.data = d->term.data = d->intr.data = d;
+	uv_signal_start(&d->term, stop_cb, SIGTERM);
+	uv_signal_start(&d->intr, stop_cb, SIGINT);
+}
+
+int daemon_open(struct daemon *d, const char *data, struct err *e)
+{
+	*d = (struct daemon){0};
+	signal(SIGPIPE, SIG_IGN);
+	int rc = config_load(&d->cfg, data, e);
+	if (rc != E_OK)
+		return rc;
+	clock_start(d);
+	open_handles(d);
+	arena_init(&d->arena);
+	arena_init(&d->news_arena);
+	static int (*const steps[])(struct daemon *, struct err *) = {open_state, open_consensus, open_drive,
+								      peers_open, open_admin};
+	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
+		rc = steps[i](d, e);
+	if (rc != E_OK)
+		return rc;
+	log_info("cluster", "%s: agents on %s:%u, operators on %s", d->cfg.cluster.s, d->cfg.listen,
+		 (unsigned)edge_port(d->edge), d->cfg.socket);
+	daemon_soon(d);
+	return E_OK;
+}
+
+/* ---- closing
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static void close_timers(struct daemon *d)
+{
+	uv_close((uv_handle_t *)&d->tick, NULL);
+	uv_close((uv_handle_t *)&d->soon, NULL);
+	uv_close((uv_handle_t *)&d->term, NULL);
+	uv_close((uv_handle_t *)&d->intr, NULL);
+}
+
+static void consensus_closed_cb(void *arg)
+{
+	close_timers(arg);
+}
+
+static void edge_closed_cb(void *arg)
+{
+	struct daemon *d = arg;
+	consensus_close(d->consensus, consensus_closed_cb, d);
+}
+
+static void admin_closed_cb(void *arg)
+{
+	struct daemon *d = arg;
+	edge_close(d->edge, edge_closed_cb, d);
+}
+
+static void stop_cb(uv_signal_t *s, int signum)
+{
+	struct daemon *d = s->data;
+	if (d->stopping)
+		return;
+	log_info("cluster", "stopping on signal %d", signum);
+	d->stopping = true;
+	admin_close(d->admin, admin_closed_cb, d);
+}
+
+void daemon_run(struct daemon *d)
+{
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	propose_refused(d);
+	drive_free(d->drive);
+	events_free(d->events);
+	artifact_store_close(d->artifacts);
+	state_free(d->state);
+	store_lmdb_close(d->store, true);
+	replica_done(d);
+	config_done(&d->cfg);
+	uv_loop_close(&d->loop);
+}

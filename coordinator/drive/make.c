@@ -1,0 +1,402 @@
+#include "coordinator/drive/make.h"
+
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "coordinator/drive/changes.h"
+#include "coordinator/plan/plan.h"
+
+enum { WAVES_MAX = 64, INFRA_CAP_MS = 600000 };
+
+struct make {
+	struct state *st;
+	struct arena *a;
+	const struct make_request *rq;
+	struct make_text *text;
+	struct spec spec;
+	struct environment env;
+	struct release release;
+	struct host *hosts; /* that the file and the environment select, by name */
+	size_t hosts_nr, hosts_cap;
+	const struct spec_region **regions; /* in wave order */
+	struct command_deploy *out;
+};
+
+static int fail(struct make *m, int code, const char *hint, const char *error)
+{
+	m->text->error = error;
+	m->text->hint = hint;
+	return code;
+}
+
+struct digest make_target_id(const struct digest *artifact, const struct digest *spec)
+{
+	static const char head[] = "wavetrain target 1\n";
+	struct digest id;
+	struct buf b;
+	buf_init(&b);
+	buf_puts(&b, head);
+	buf_put(&b, artifact->b, DIGEST_LEN);
+	buf_put(&b, spec->b, DIGEST_LEN);
+	SHA256(b.data, b.len, id.b);
+	buf_done(&b);
+	return id;
+}
+
+/* ---- the file
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static int load_file(struct make *m)
+{
+	struct spec_diags *diags = arena_new(m->a, struct spec_diags);
+	const struct spec_source src = {.file = "deploy.yaml", .text = m->rq->spec, .len = m->rq->spec_len};
+	struct buf b;
+	int rc = spec_load(m->a, &src, &m->spec, diags);
+	buf_init(&b);
+	if (rc != E_OK)
+		spec_diag_print(&b, diags);
+	const char *said = arena_strdup(m->a, buf_cstr(&b));
+	buf_done(&b);
+	if (rc != E_OK)
+		return fail(m, E_SPEC, "wavetrain lint", said);
+	if (strcmp(m->spec.app, m->rq->app.s) != 0)
+		return fail(
+			m, E_INVALID, "name the app of the file, or the file of the app",
+			arena_printf(m->a, "the file is for app '%s', not '%s'", m->spec.app, m->rq->app.s));
+	return E_OK;
+}
+
+static int load_names(struct make *m)
+{
+	struct arena *a = m->a;
+	if (view_env(m->st, a, &m->rq->env, &m->env) != E_OK)
+		return fail(m, E_NOT_FOUND, "wavetrain env list",
+			    arena_printf(a, "no environment is named '%s'", m->rq->env.s));
+	if (view_release(m->st, a, &m->rq->app, &m->rq->version, &m->release) != E_OK)
+		return fail(m, E_NOT_FOUND, arena_printf(a, "wavetrain release list %s", m->rq->app.s),
+			    arena_printf(a, "%s has no release %s", m->rq->app.s, m->rq->version.s));
+	return E_OK;
+}
+
+/* ---- hosts
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static bool has_label(const struct host *h, const char *key, const char *value)
+{
+	for (size_t i = 0; i < h->labels.nr; i++)
+		if (strcmp(h->labels.v[i].key, key) == 0)
+			return strcmp(h->labels.v[i].value, value) == 0;
+	return false;
+}
+
+static bool selected(const struct make *m, const struct host *h)
+{
+	for (size_t i = 0; i < m->env.selector.nr; i++)
+		if (!has_label(h, m->env.selector.v[i].key, m->env.selector.v[i].value))
+			return false;
+	for (size_t i = 0; i < m->spec.targets.labels.nr; i++)
+		if (!has_label(h, m->spec.targets.labels.v[i].key, m->spec.targets.labels.v[i].value))
+			return false;
+	return true;
+}
+
+static bool collect_host(void *arg, const struct host *h)
+{
+	struct make *m = arg;
+	if (!selected(m, h))
+		return true;
+	if (m->hosts_nr == m->hosts_cap) {
+		size_t cap = m->hosts_cap == 0 ? 64 : 2 * m->hosts_cap;
+		struct host *v = arena_array(m->a, struct host, cap);
+		if (m->hosts_nr > 0)
+			memcpy(v, m->hosts, m->hosts_nr * sizeof *v);
+		m->hosts = v;
+		m->hosts_cap = cap;
+	}
+	m->hosts[m->hosts_nr++] = *h;
+	return true;
+}
+
+/* Both selectors together, sorted: what late hosts are matched against. */
+static int by_key(const void *pa, const void *pb)
+{
+	const struct label *a = pa, *b = pb;
+	return strcmp(a->key, b->key);
+}
+
+static struct labels selector_of(struct make *m)
+{
+	const struct labels *env = &m->env.selector;
+	struct labels all = {.v = arena_array(m->a, struct label, env->nr + m->spec.targets.labels.nr)};
+	for (size_t i = 0; i < env->nr; i++)
+		all.v[all.nr++] = env->v[i];
+	for (size_t i = 0; i < m->spec.targets.labels.nr; i++) {
+		const struct spec_pair *p = &m->spec.targets.labels.v[i];
+		bool twice = false;
+		for (size_t k = 0; k < env->nr; k++)
+			twice |= strcmp(env->v[k].key, p->key) == 0;
+		if (!twice)
+			all.v[all.nr++] = (struct label){p->key, p->value};
+	}
+	if (all.nr > 0)
+		qsort(all.v, all.nr, sizeof *all.v, by_key);
+	return all;
+}
+
+/* ---- waves
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* A region without `after` follows the one above it: the order of the file is the stagger. */
+static const char *after_of(const struct make *m, size_t i)
+{
+	const struct spec_region *r = &m->spec.regions[i];
+	return r->after != NULL ? r->after : i > 0 ? m->spec.regions[i - 1].name : NULL;
+}
+
+static bool placed(const struct make *m, size_t nr, const char *name)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (strcmp(m->regions[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Waves only look back: those whose `after` stands already come next, in the order of the file. */
+static int order_regions(struct make *m)
+{
+	size_t nr = 0, total = m->spec.regions_nr;
+	m->regions = arena_array(m->a, const struct spec_region *, total);
+	for (size_t before = SIZE_MAX; nr < total && before != nr;) {
+		before = nr;
+		for (size_t i = 0; i < total; i++) {
+			const char *after = after_of(m, i);
+			if (!placed(m, nr, m->spec.regions[i].name) &&
+			    (after == NULL || placed(m, nr, after)))
+				m->regions[nr++] = &m->spec.regions[i];
+		}
+	}
+	if (nr < total)
+		return fail(
+			m, E_SPEC, NULL,
+			"the regions wait for each other in a circle (`after`, or the order of the file)");
+	return E_OK;
+}
+
+static size_t wave_of(const struct make *m, const char *region)
+{
+	size_t i = 0;
+	while (i < m->spec.regions_nr && strcmp(m->regions[i]->name, region) != 0)
+		i++;
+	return i;
+}
+
+/* `bake` of a region is how long the one before it must have been well: it becomes the bake of that wave. */
+static void make_waves(struct make *m)
+{
+	struct wave *w = arena_array(m->a, struct wave, m->spec.regions_nr);
+	for (size_t i = 0; i < m->spec.regions_nr; i++) {
+		size_t file_index = (size_t)(m->regions[i] - m->spec.regions);
+		const char *after = after_of(m, file_index);
+		w[i].index = (uint32_t)i;
+		w[i].state = WAVE_PENDING;
+		PRE(name_set(&w[i].region, m->regions[i]->name));
+		if (after == NULL)
+			continue;
+		size_t k = wave_of(m, after);
+		w[i].after = 1ull << k;
+		if (m->regions[i]->bake_ms > w[k].bake_ms)
+			w[k].bake_ms = m->regions[i]->bake_ms;
+	}
+	m->out->waves = w;
+	m->out->waves_nr = m->spec.regions_nr;
+}
+
+static int make_tasks(struct make *m, struct host_view **views)
+{
+	struct task *t = arena_array(m->a, struct task, m->hosts_nr);
+	size_t nr = 0;
+	*views = arena_array(m->a, struct host_view, m->hosts_nr);
+	for (size_t w = 0; w < m->spec.regions_nr; w++) {
+		size_t first = nr;
+		for (size_t i = 0; i < m->hosts_nr; i++) {
+			if (strcmp(m->hosts[i].region.s, m->regions[w]->name) != 0)
+				continue;
+			(*views)[nr].region = m->hosts[i].region;
+			(*views)[nr].zone = m->hosts[i].zone;
+			t[nr] = (struct task){.host = m->hosts[i].name,
+					      .wave = (uint32_t)w,
+					      .position = (uint32_t)nr,
+					      .state = TASK_QUEUED};
+			nr++;
+		}
+		if (nr == first)
+			return fail(m, E_INFEASIBLE, "wavetrain agents list",
+				    arena_printf(m->a,
+						 "region '%s' has no host with the labels of the file and of "
+						 "environment %s",
+						 m->regions[w]->name, m->rq->env.s));
+	}
+	m->out->tasks = t;
+	m->out->tasks_nr = nr;
+	return E_OK;
+}
+
+/* ---- numbers
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static struct amount amount_of(struct spec_amount x)
+{
+	return (struct amount){.is_share = x.is_share, .v = x.v};
+}
+
+static struct limits limits_of(const struct spec *s)
+{
+	const struct spec_deadlines *d = &s->strategy.deadlines;
+	return (struct limits){.recreate = s->strategy.recreate.set,
+			       .batch = amount_of(s->strategy.rolling.batch),
+			       .unavailable = amount_of(s->strategy.max_unavailable),
+			       .floor = s->strategy.floor,
+			       .budget = amount_of(s->strategy.failure_budget),
+			       .back_batch = s->rollback.batch,
+			       .back_floor = s->rollback.floor,
+			       .auto_rollback = s->rollback.is_auto,
+			       .min_healthy_ms = s->strategy.min_healthy_ms,
+			       .progress_ms = d->progress_ms,
+			       .total_ms = d->total_ms,
+			       .task_ms = d->host_ms,
+			       .infra_cap_ms = d->infrastructure_ms > 0 ? d->infrastructure_ms : INFRA_CAP_MS,
+			       .pause_ms = d->pause_ms};
+}
+
+static int make_target(struct make *m)
+{
+	struct deployment *d = &m->out->deployment;
+	struct bad_mark mark;
+	struct buf b;
+	char id[DEPLOYMENT_ID_CAP];
+	buf_init(&b);
+	spec_render_canonical(&m->spec, &b);
+	m->out->spec = arena_memdup(m->a, b.data, b.len);
+	m->out->spec_len = b.len;
+	SHA256(b.data, b.len, d->target.spec.b);
+	buf_done(&b);
+	d->target.artifact = m->release.artifact;
+	d->target.version = m->release.version;
+	d->target.id = make_target_id(&d->target.artifact, &d->target.spec);
+	if (m->rq->force_bad || view_bad(m->st, m->a, &m->rq->app, &d->target.id, &mark) != E_OK)
+		return E_OK;
+	return fail(
+		m, E_BAD_DIGEST,
+		arena_printf(m->a,
+			     "wavetrain release release-bad %s %s --reason ..., or --force-bad --reason ...",
+			     m->rq->app.s, m->rq->version.s),
+		arena_printf(m->a, "%s %s with this file is marked bad since %s: %s", m->rq->app.s,
+			     m->rq->version.s, deployment_id_text(mark.deployment, id), mark.reason));
+}
+
+/* ---- what people are told
+ * ------------------------------------------------------------------------------------------------- */
+
+static void look_at_hosts(struct make *m)
+{
+	const struct digest *id = &m->out->deployment.target.id;
+	struct placement p;
+	m->text->no_change = true;
+	for (size_t i = 0; i < m->out->tasks_nr; i++) {
+		bool known = view_placement(m->st, m->a, &m->out->tasks[i].host, &m->rq->app, &p) == E_OK;
+		if (!known || !digest_eq(&p.current.id, id))
+			m->text->no_change = false;
+		if (!known || digest_none(&p.current.id) || !name_empty(&m->out->deployment.from_version))
+			continue;
+		const char *old;
+		size_t n;
+		m->out->deployment.from_version = p.current.version;
+		if (view_spec(m->st, m->a, &p.current.spec, &old, &n) == E_OK)
+			changes_between(m->a, old, n, m->out->spec, m->out->spec_len, &m->text->changes,
+					&m->text->changes_nr);
+	}
+}
+
+/* A small edit with a huge effect asks for the name to be typed. */
+static void look_for_danger(struct make *m)
+{
+	const struct limits *l = &m->out->deployment.limits;
+	if (l->recreate)
+		m->text->severe = "recreate stops all hosts of a wave at once";
+	else if (l->floor == 0)
+		m->text->severe = "the floor is 0%: every host may be out at the same time";
+	else if (m->rq->force_bad)
+		m->text->severe = "the version is forced although it may be marked bad";
+}
+
+/* Equal plans have equal digests: target, environment, numbers, waves and hosts; not the id, not the time. */
+static struct digest plan_digest(const struct command_deploy *d)
+{
+	struct command c = {.kind = COMMAND_DEPLOY, .actor = "", .reason = "", .deploy = *d};
+	struct digest out;
+	struct buf b;
+	c.deploy.deployment.id.v = 0;
+	c.deploy.deployment.trace = (struct trace_id){0};
+	c.deploy.deployment.initiator = "";
+	c.deploy.state_index = 0;
+	c.deploy.plan = (struct digest){0};
+	buf_init(&b);
+	command_encode(&b, &c);
+	SHA256(b.data, b.len, out.b);
+	buf_done(&b);
+	return out;
+}
+
+static int feasible(struct make *m, const struct host_view *views)
+{
+	const char *why;
+	int rc =
+		plan_feasible(&m->out->deployment.limits, m->out->tasks, views, m->out->tasks_nr, m->a, &why);
+	return rc == E_OK ? E_OK : fail(m, rc, "wavetrain explain E_INFEASIBLE", why);
+}
+
+int make_deploy(struct state *st, struct arena *a, const struct make_request *rq, struct command_deploy *out,
+		struct make_text *text)
+{
+	struct make m = {.st = st, .a = a, .rq = rq, .text = text, .out = out};
+	struct host_view *views;
+	*text = (struct make_text){0};
+	*out = (struct command_deploy){.force_bad = rq->force_bad};
+	int rc = load_file(&m);
+	if (rc == E_OK)
+		rc = load_names(&m);
+	if (rc == E_OK && m.spec.regions_nr > WAVES_MAX)
+		rc = fail(&m, E_TOO_LARGE, NULL, "a rollout has at most 64 regions");
+	if (rc == E_OK)
+		rc = order_regions(&m);
+	if (rc != E_OK)
+		return rc;
+	view_each_host(st, a, collect_host, &m);
+	make_waves(&m);
+	rc = make_tasks(&m, &views);
+	out->deployment = (struct deployment){.id = rq->id,
+					      .app = rq->app,
+					      .env = rq->env,
+					      .selector = selector_of(&m),
+					      .limits = limits_of(&m.spec),
+					      .state = ROLLOUT_RUNNING,
+					      .reason = "",
+					      .initiator = rq->initiator,
+					      .trace = rq->trace};
+	if (rc == E_OK)
+		rc = feasible(&m, views);
+	if (rc == E_OK)
+		rc = make_target(&m);
+	if (rc != E_OK)
+		return rc;
+	look_at_hosts(&m);
+	look_for_danger(&m);
+	out->plan = plan_digest(out);
+	return E_OK;
+}

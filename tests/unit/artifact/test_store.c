@@ -1,0 +1,109 @@
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "coordinator/artifact/store.h"
+#include "sys/digest.h"
+
+struct fixture {
+	char root[64];
+	struct artifact_store *s;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct err e;
+	snprintf(f.root, sizeof f.root, "/tmp/wavetrain-artifacts-XXXXXX");
+	assert_non_null(mkdtemp(f.root));
+	assert_int_equal(artifact_store_open(&f.s, f.root, &e), E_OK);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+	artifact_store_close(f->s);
+	snprintf(command, sizeof command, "rm -r '%s'", f->root);
+	return system(command);
+}
+
+static const char bytes[] = "the bytes of an archive";
+
+static void an_upload_that_broke_goes_on_where_it_stopped(void **state)
+{
+	struct fixture *f = *state;
+	struct artifact_upload *u;
+	uint64_t offset;
+	struct err e;
+	struct digest d = digest_of(bytes, sizeof bytes);
+	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &u, &offset, &e), E_OK);
+	assert_int_equal(offset, 0);
+	assert_int_equal(artifact_upload_data(u, bytes, 7, &e), E_OK);
+	artifact_upload_cancel(u);
+	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &u, &offset, &e), E_OK);
+	assert_int_equal(offset, 7);
+	assert_int_equal(artifact_upload_data(u, bytes + 7, sizeof bytes - 7, &e), E_OK);
+	assert_int_equal(artifact_upload_finish(u, &e), E_OK);
+	assert_true(artifact_store_has(f->s, &d));
+	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &u, &offset, &e), E_OK);
+	assert_int_equal(offset, sizeof bytes);
+	assert_int_equal(artifact_upload_finish(u, &e), E_OK);
+}
+
+static void other_bytes_than_announced_never_get_a_name(void **state)
+{
+	struct fixture *f = *state;
+	struct artifact_upload *u;
+	uint64_t offset;
+	struct err e;
+	struct digest d = digest_of(bytes, sizeof bytes);
+	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &u, &offset, &e), E_OK);
+	char wrong[sizeof bytes] = "something else";
+	assert_int_equal(artifact_upload_data(u, wrong, sizeof wrong, &e), E_OK);
+	assert_int_equal(artifact_upload_finish(u, &e), E_CORRUPT);
+	assert_false(artifact_store_has(f->s, &d));
+	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &u, &offset, &e), E_OK);
+	assert_int_equal(offset, 0);
+	artifact_upload_cancel(u);
+}
+
+static void more_bytes_than_announced_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct artifact_upload *u;
+	uint64_t offset;
+	struct err e;
+	struct digest d = digest_of(bytes, 4);
+	assert_int_equal(artifact_upload_begin(f->s, &d, 4, &u, &offset, &e), E_OK);
+	assert_int_equal(artifact_upload_data(u, bytes, 5, &e), E_TOO_LARGE);
+	artifact_upload_cancel(u);
+}
+
+static void an_upload_that_cannot_fit_is_refused_with_the_arithmetic(void **state)
+{
+	struct fixture *f = *state;
+	struct artifact_upload *u;
+	uint64_t offset;
+	struct err e;
+	struct digest d = digest_of("x", 1);
+	assert_int_equal(artifact_upload_begin(f->s, &d, 1ull << 60, &u, &offset, &e), E_NO_SPACE);
+	assert_non_null(strstr(e.text, "2 x 1152921504606846976 bytes"));
+}
+
+#define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(an_upload_that_broke_goes_on_where_it_stopped),
+		CASE(other_bytes_than_announced_never_get_a_name),
+		CASE(more_bytes_than_announced_are_refused),
+		CASE(an_upload_that_cannot_fit_is_refused_with_the_arithmetic),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
