@@ -2,123 +2,196 @@
 
 #include <string.h>
 
-static bool target_of(struct arena *a, const Wavetrain__Agent__Target *m, struct agent_target *t,
-		      struct wire_target *w)
+static int bad(struct err *e, const char *field)
 {
-	*t = (struct agent_target){0};
-	*w = (struct wire_target){.type = ""};
-	if (m == NULL || m->id.len == 0)
+	return err_set(e, E_PROTOCOL, "the coordinator's answer: %s is not as agreed", field);
+}
+
+/* Empty is "none". */
+static bool take_digest(const ProtobufCBinaryData *b, struct digest *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (b->len == DIGEST_LEN)
+		memcpy(out->b, b->data, DIGEST_LEN);
+	return b->len == 0 || b->len == DIGEST_LEN;
+}
+
+static bool take_trace(const ProtobufCBinaryData *b, struct trace_id *out)
+{
+	*out = (struct trace_id){0};
+	if (b->len == 0)
 		return true;
-	if (!bytes_digest(m->id, &t->id) || !bytes_digest(m->artifact, &t->artifact) ||
-	    !bytes_digest(m->spec_digest, &w->spec_digest))
+	if (b->len != 16)
 		return false;
-	w->id = t->id;
-	w->artifact = t->artifact;
-	w->size_bytes = m->size_bytes;
-	w->unpacked_bytes = m->unpacked_bytes;
-	w->entries = m->entries;
-	w->type = arena_strdup(a, m->type);
-	w->spec = arena_memdup(a, m->spec.data, m->spec.len);
-	w->spec_len = m->spec.len;
-	return name_set_version(&t->version, m->version);
-}
-
-static bool assignment_of(struct arena *a, const Wavetrain__Agent__Assignment *m, struct agent_assignment *as,
-			  struct wire_target *two)
-{
-	*as = (struct agent_assignment){
-		.seq = m->seq, .deployment = m->deployment, .wave = m->wave, .back = m->back};
-	if (m->fence == NULL || m->seq == 0 || m->deadline_ms > INT32_MAX)
-		return false;
-	as->fence = (struct fence){m->fence->generation, m->fence->term, m->fence->epoch};
-	as->deadline_ms = (int64_t)m->deadline_ms;
-	return name_set(&as->app, m->app) && bytes_id128(m->trace_id, &as->trace.hi, &as->trace.lo) &&
-	       target_of(a, m->target, &as->target, &two[0]) &&
-	       target_of(a, m->fallback, &as->fallback, &two[1]);
-}
-
-bool wire_desired(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out)
-{
-	*out = (struct wire_desired){.log_id = m->log_id,
-				     .up_to_seq = m->up_to_seq,
-				     .snapshot = m->snapshot,
-				     .nr = m->n_assignments};
-	out->assignments = arena_array(a, struct agent_assignment, out->nr);
-	out->targets = arena_array(a, struct wire_target, 2 * out->nr);
-	for (size_t i = 0; i < out->nr; i++)
-		if (!assignment_of(a, m->assignments[i], &out->assignments[i], &out->targets[2 * i]))
-			return false;
+	*out = (struct trace_id){get_u64(b->data), get_u64(b->data + 8)};
 	return true;
 }
 
-static Wavetrain__Agent__Evidence *evidence_message(struct arena *a, const struct agent_evidence *e,
-						    uint64_t boot_hi, uint64_t boot_lo)
+static bool take_type(const char *type, char *out, size_t cap)
 {
-	Wavetrain__Agent__Evidence *m = arena_new(a, Wavetrain__Agent__Evidence);
-	wavetrain__agent__evidence__init(m);
-	m->target = digest_bytes(a, &e->target);
-	m->boot_id = id128_bytes(a, boot_hi, boot_lo);
-	m->activation = e->activation;
-	m->activated_ms = e->activated_ms;
-	m->measured_ms = e->measured_ms;
-	m->passes = e->passes;
-	m->failures = e->failures;
-	return m;
+	if (strcmp(type, "tar.zst") != 0 && strcmp(type, "tar.gz") != 0)
+		return false;
+	memcpy(out, type, strlen(type) + 1);
+	return strlen(type) < cap;
 }
 
-static void set_result(struct arena *a, Wavetrain__Agent__Chunk *c, const struct agent_record *r,
-		       uint64_t boot_hi, uint64_t boot_lo)
+static int take_bytes(const Wavetrain__Agent__Target *m, struct agent_target *out, struct wire_text *text,
+		      struct err *e)
 {
-	Wavetrain__Agent__Result *m = arena_new(a, Wavetrain__Agent__Result);
-	wavetrain__agent__result__init(m);
-	m->state = (uint32_t)r->result;
-	m->cause = (uint32_t)r->cause;
-	m->reason = arena_strdup(a, r->reason);
-	m->evidence = evidence_message(a, &r->evidence, boot_hi, boot_lo);
-	m->running = digest_bytes(a, &r->running.id);
-	c->result = m;
+	if (digest_none(&out->artifact) || digest_none(&out->spec))
+		return bad(e, "a target without artifact or spec digest");
+	if (!name_set_version(&out->version, m->version))
+		return bad(e, "the version of a target");
+	if (!take_type(m->type, out->type, sizeof(out->type)))
+		return bad(e, "the archive type of a target");
+	if (m->spec.len == 0 || m->spec.len > WIRE_SPEC_MAX)
+		return bad(e, "the size of a rendered file");
+	out->size_bytes = m->size_bytes;
+	out->unpacked_bytes = m->unpacked_bytes;
+	out->entries = m->entries;
+	*text = (struct wire_text){out->id, m->spec.data, m->spec.len};
+	return E_OK;
+}
+
+static int take_target(const Wavetrain__Agent__Target *m, struct agent_target *out, struct wire_text *text,
+		       struct err *e)
+{
+	memset(out, 0, sizeof(*out));
+	memset(text, 0, sizeof(*text));
+	if (m == NULL)
+		return E_OK;
+	if (!take_digest(&m->id, &out->id) || !take_digest(&m->artifact, &out->artifact) ||
+	    !take_digest(&m->spec_digest, &out->spec))
+		return bad(e, "the length of a digest");
+	if (!digest_none(&out->id))
+		return take_bytes(m, out, text, e);
+	memset(out, 0, sizeof(*out));
+	return E_OK;
+}
+
+static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_assignment *out,
+			   struct wire_text texts[2], struct err *e)
+{
+	memset(out, 0, sizeof(*out));
+	if (!name_set(&out->app, m->app))
+		return bad(e, "the app of an assignment");
+	if (m->seq == 0 || m->fence == NULL || m->fence->generation == 0)
+		return bad(e, "an assignment without sequence or fence");
+	if (!take_trace(&m->trace_id, &out->trace) || m->deadline_ms > INT32_MAX)
+		return bad(e, "the trace or deadline of an assignment");
+	out->seq = m->seq;
+	out->fence = (struct fence){m->fence->generation, m->fence->term, m->fence->epoch};
+	out->deployment = m->deployment;
+	out->wave = m->wave;
+	out->back = m->back;
+	out->deadline_ms = (int64_t)m->deadline_ms;
+	int rc = take_target(m->target, &out->target, &texts[0], e);
+	return rc == E_OK ? take_target(m->fallback, &out->fallback, &texts[1], e) : rc;
+}
+
+int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out,
+			struct err *e)
+{
+	memset(out, 0, sizeof(*out));
+	if (m->n_assignments > WIRE_ASSIGNMENTS_MAX)
+		return bad(e, "the number of assignments");
+	out->log_id = m->log_id;
+	out->up_to_seq = m->up_to_seq;
+	out->snapshot = m->snapshot;
+	out->retry_after_ms = m->retry_after_ms;
+	out->nr = m->n_assignments;
+	out->assignments = arena_array(a, struct agent_assignment, out->nr + 1);
+	out->texts = arena_array(a, struct wire_text, 2 * out->nr + 1);
+	int rc = E_OK;
+	for (size_t i = 0; rc == E_OK && i < out->nr; i++)
+		rc = take_assignment(m->assignments[i], &out->assignments[i], &out->texts[2 * i], e);
+	return rc;
+}
+
+/* ---- reports
+ * ------------------------------------------------------------------------------------------------------- */
+
+static ProtobufCBinaryData view(const void *p, size_t n)
+{
+	return (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+}
+
+static ProtobufCBinaryData digest_view(const struct digest *d)
+{
+	return view(d->b, digest_none(d) ? 0 : DIGEST_LEN);
+}
+
+static void pack(const Wavetrain__Agent__Chunk *c, struct buf *out)
+{
+	size_t n = wavetrain__agent__chunk__get_packed_size(c);
+	wavetrain__agent__chunk__pack(c, buf_reserve(out, n));
+	out->len += n;
+}
+
+static void pack_result(Wavetrain__Agent__Chunk *c, const struct agent_report *r, struct buf *out)
+{
+	Wavetrain__Agent__Evidence ev = WAVETRAIN__AGENT__EVIDENCE__INIT;
+	Wavetrain__Agent__Result res = WAVETRAIN__AGENT__RESULT__INIT;
+	uint8_t boot[16];
+	put_u64(boot, r->evidence.boot.hi);
+	put_u64(boot + 8, r->evidence.boot.lo);
+	ev.target = digest_view(&r->evidence.target);
+	ev.boot_id = view(boot, sizeof(boot));
+	ev.activation = r->evidence.activation;
+	ev.activated_ms = r->evidence.activated_ms;
+	ev.measured_ms = r->evidence.measured_ms;
+	ev.passes = r->evidence.passes;
+	ev.failures = r->evidence.failures;
+	res.state = r->state;
+	res.cause = r->cause;
+	res.reason = (char *)(uintptr_t)r->reason;
+	res.running = digest_view(&r->running);
+	if (!digest_none(&r->evidence.target))
+		res.evidence = &ev;
 	c->what_case = WAVETRAIN__AGENT__CHUNK__WHAT_RESULT;
+	c->result = &res;
+	pack(c, out);
 }
 
-static void set_step(struct arena *a, Wavetrain__Agent__Chunk *c, const struct agent_report *r)
+static void pack_step(Wavetrain__Agent__Chunk *c, const struct agent_report *r, struct buf *out)
 {
-	Wavetrain__Agent__Step *m = arena_new(a, Wavetrain__Agent__Step);
-	wavetrain__agent__step__init(m);
-	m->from = (uint32_t)r->from;
-	m->to = (uint32_t)r->to;
-	m->note = arena_strdup(a, r->to == STEP_REVERTING ? r->record->reason : "");
-	c->step = m;
+	Wavetrain__Agent__Step step = WAVETRAIN__AGENT__STEP__INIT;
+	step.from = r->from;
+	step.to = r->to;
 	c->what_case = WAVETRAIN__AGENT__CHUNK__WHAT_STEP;
+	c->step = &step;
+	pack(c, out);
 }
 
-static void set_accepted(struct arena *a, Wavetrain__Agent__Chunk *c)
+static void pack_accepted(Wavetrain__Agent__Chunk *c, struct buf *out)
 {
-	Wavetrain__Agent__Accepted *m = arena_new(a, Wavetrain__Agent__Accepted);
-	wavetrain__agent__accepted__init(m);
-	c->accepted = m;
+	Wavetrain__Agent__Accepted accepted = WAVETRAIN__AGENT__ACCEPTED__INIT;
 	c->what_case = WAVETRAIN__AGENT__CHUNK__WHAT_ACCEPTED;
+	c->accepted = &accepted;
+	pack(c, out);
 }
 
-Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi,
-				    uint64_t boot_lo)
+void wire_chunk_encode(const struct agent_report *r, uint64_t number, struct wall_ms at, struct buf *out)
 {
-	const struct agent_assignment *as = &r->record->assignment;
-	Wavetrain__Agent__Chunk *c = arena_new(a, Wavetrain__Agent__Chunk);
-	wavetrain__agent__chunk__init(c);
-	c->app = arena_strdup(a, r->app.s);
-	c->seq = as->seq;
-	c->deployment = as->deployment;
-	c->trace_id = id128_bytes(a, as->trace.hi, as->trace.lo);
+	Wavetrain__Agent__Chunk c = WAVETRAIN__AGENT__CHUNK__INIT;
+	uint8_t trace[16];
+	put_u64(trace, r->trace.hi);
+	put_u64(trace + 8, r->trace.lo);
+	c.number = number;
+	c.app = (char *)(uintptr_t)r->app.s;
+	c.seq = r->seq;
+	c.deployment = r->deployment;
+	c.trace_id = view(trace, sizeof(trace));
+	c.at_wall_ms = at.v;
 	switch (r->kind) {
-	case REPORT_ACCEPTED:
-		set_accepted(a, c);
-		break;
-	case REPORT_STEP:
-		set_step(a, c, r);
-		break;
-	case REPORT_RESULT:
-		set_result(a, c, r->record, boot_hi, boot_lo);
-		break;
+	case AGENT_REPORT_ACCEPTED:
+		pack_accepted(&c, out);
+		return;
+	case AGENT_REPORT_STEP:
+		pack_step(&c, r, out);
+		return;
+	case AGENT_REPORT_RESULT:
+		pack_result(&c, r, out);
+		return;
 	}
-	return c;
 }

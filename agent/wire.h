@@ -1,18 +1,18 @@
 /*
- * wire.h: between agent.proto's messages and the core's plain structs. The generated types stop here and in
- * the driver that sends them. Everything lives in the arena. Pure.
+ * wire.h: between agent.proto and the step machine's plain structs; the generated types of protobuf-c stop
+ * here. Pure.
  */
 #ifndef AGENT_WIRE_H
 #define AGENT_WIRE_H
 
 #include "agent/core/agent.h"
-#include "proto/envelope.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "proto/agent.pb-c.h"
 
-/* What the core does not need of a target but the driver does. */
-struct wire_target {
-	struct digest id, artifact, spec_digest;
-	uint64_t size_bytes, unpacked_bytes, entries;
-	const char *type;
+/* What the driver keeps of a target beside the machine: its rendered file and where it is rendered for. */
+struct wire_text {
+	struct digest target;
 	const uint8_t *spec;
 	size_t spec_len;
 };
@@ -20,16 +20,21 @@ struct wire_target {
 struct wire_desired {
 	uint64_t log_id, up_to_seq;
 	bool snapshot;
+	uint64_t retry_after_ms;
 	struct agent_assignment *assignments;
-	struct wire_target *targets; /* two for each assignment: target, fallback */
+	struct wire_text *texts; /* two per assignment: target, fallback; `target` none where there is none */
 	size_t nr;
 };
 
-/* False for an answer that breaks the protocol: names, digests or fences that are none. */
-must_check bool wire_desired(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out);
+enum { WIRE_ASSIGNMENTS_MAX = 1024, WIRE_SPEC_MAX = 128 * 1024 };
 
-/* A report of the core as a chunk; the spool gives the number and the time. */
-Wavetrain__Agent__Chunk *wire_chunk(struct arena *a, const struct agent_report *r, uint64_t boot_hi,
-				    uint64_t boot_lo);
+/* E_PROTOCOL, naming the field, when the answer breaks the rules; nothing of it may be used then. Lives in
+ * the arena; the specs point into `m`. That a spec has the digest its target names is for the caller to
+ * check: SHA-256 is not pure code's. */
+must_check int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desired *m,
+				   struct wire_desired *out, struct err *e);
+
+/* One chunk, packed, at the end of `out`. */
+void wire_chunk_encode(const struct agent_report *r, uint64_t number, struct wall_ms at, struct buf *out);
 
 #endif

@@ -1,14 +1,13 @@
 /*
- * steps.h: the numbers that agents and coordinators share for the steps of a host and the causes of failures.
- * They are those of enum task_state and enum cause in coordinator/state/model.h;
- * tests/unit/agent_core/test_steps.c holds them together.
+ * steps.h: the numbers of Step, Result and AppStatus in agent.proto. Equal to enum task_state, direction and
+ * cause of the coordinators' model (a test holds them together): agents and coordinators include nothing of
+ * each other.
  */
 #ifndef PROTO_STEPS_H
 #define PROTO_STEPS_H
 
-enum step_state {
-	STEP_NONE = 0,
-	STEP_QUEUED = 1,
+enum step {
+	STEP_IDLE = 1, /* nothing assigned; the coordinators' QUEUED */
 	STEP_ASSIGNED,
 	STEP_ACKED,
 	STEP_FETCHED,
@@ -18,13 +17,14 @@ enum step_state {
 	STEP_PROBING,
 	STEP_HEALTHY,
 	STEP_FAILED,
-	STEP_LOST,
+	STEP_LOST, /* never sent by an agent */
 	STEP_REVERTING,
 	STEP_REVERTED,
-	STEP_SKIPPED,
-	STEP_STATE_NR
+	STEP_SKIPPED, /* never sent by an agent */
+	STEP_NR
 };
 
+/* Why a step failed. STEP_CAUSE_INFRA never blames the version (D3). */
 enum step_cause { STEP_CAUSE_NONE = 0, STEP_CAUSE_VERSION = 1, STEP_CAUSE_INFRA, STEP_CAUSE_OPERATOR };
 
 #endif

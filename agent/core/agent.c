@@ -1,538 +1,382 @@
-#include "agent/core/agent.h"
+#include "agent/core/inner.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#include "agent/core/planted.h"
-
-#ifdef PLANTED_BUGS
-unsigned agent_planted;
-#endif
-
-#define TO(s) SM_TO(AGENT_##s)
-
-/* FETCHING may follow every state: a newer assignment overtakes at the next border between two effects. */
-static const struct sm_state states[AGENT_STATE_NR] = {
-	[AGENT_SETTLED] = {"SETTLED", SM_INITIAL, TO(FETCHING) | TO(DRAINING), "an assignment"},
-	[AGENT_FETCHING] = {"FETCHING", 0, TO(FETCHING) | TO(STAGING) | TO(DRAINING) | TO(SETTLED),
-			    "the archive"},
-	[AGENT_STAGING] = {"STAGING", 0, TO(FETCHING) | TO(DRAINING) | TO(PROBING) | TO(SETTLED),
-			   "the archive to be unpacked"},
-	[AGENT_DRAINING] = {"DRAINING", 0, TO(FETCHING) | TO(STOPPING) | TO(ADMITTING) | TO(DRAINING),
-			    "connections to end"},
-	[AGENT_STOPPING] = {"STOPPING", 0,
-			    TO(FETCHING) | TO(SWAPPING) | TO(STOPPING) | TO(DRAINING) | TO(SETTLED),
-			    "the program to end"},
-	[AGENT_SWAPPING] = {"SWAPPING", 0,
-			    TO(FETCHING) | TO(STARTING) | TO(STOPPING) | TO(DRAINING) | TO(SETTLED),
-			    "the link to be flipped"},
-	[AGENT_STARTING] = {"STARTING", 0,
-			    TO(FETCHING) | TO(PROBING) | TO(STOPPING) | TO(DRAINING) | TO(STARTING) |
-				    TO(SETTLED),
-			    "the program to start"},
-	[AGENT_PROBING] = {"PROBING", 0,
-			   TO(FETCHING) | TO(ADMITTING) | TO(STOPPING) | TO(DRAINING) | TO(STARTING) |
-				   TO(SETTLED),
-			   "its probes"},
-	[AGENT_ADMITTING] = {"ADMITTING", 0, TO(FETCHING) | TO(SETTLED) | TO(DRAINING), "the balancer"},
-};
-const struct sm agent_machine = {"agent", states, AGENT_STATE_NR};
-
-static const enum agent_effect_kind effect_of[AGENT_STATE_NR] = {
-	[AGENT_FETCHING] = EFFECT_FETCH, [AGENT_STAGING] = EFFECT_STAGE,   [AGENT_DRAINING] = EFFECT_DRAIN,
-	[AGENT_STOPPING] = EFFECT_STOP,	 [AGENT_SWAPPING] = EFFECT_SWAP,   [AGENT_STARTING] = EFFECT_START,
-	[AGENT_PROBING] = EFFECT_PROBE,	 [AGENT_ADMITTING] = EFFECT_ADMIT,
-};
-
-/* The step the coordinator knows: the last thing that is done, not the one being done. */
-static const enum step_state step_of[AGENT_STATE_NR] = {
-	[AGENT_FETCHING] = STEP_ACKED,	 [AGENT_STAGING] = STEP_FETCHED,   [AGENT_DRAINING] = STEP_STAGED,
-	[AGENT_STOPPING] = STEP_DRAINED, [AGENT_SWAPPING] = STEP_DRAINED,  [AGENT_STARTING] = STEP_SWAPPED,
-	[AGENT_PROBING] = STEP_PROBING,	 [AGENT_ADMITTING] = STEP_PROBING,
-};
-
-static bool none(const struct agent_target *t)
-{
-	return digest_none(&t->id);
-}
-
-static bool same(const struct agent_target *a, const struct agent_target *b)
-{
-	return digest_eq(&a->id, &b->id);
-}
-
-/* ---- apps
- * ------------------------------------------------------------------------------------------------------------
- */
 
 void agent_init(struct agent *a)
 {
-	*a = (struct agent){0};
+	memset(a, 0, sizeof(*a));
 }
 
-static struct agent_app *app_find(struct agent *a, const struct name *name)
+struct agent_app *inner_find(struct agent *a, const struct name *app)
 {
 	for (size_t i = 0; i < AGENT_APPS_MAX; i++)
-		if (a->apps[i].used && name_eq(&a->apps[i].r.assignment.app, name))
+		if (a->apps[i].in_use && name_eq(&a->apps[i].rec.app, app))
 			return &a->apps[i];
 	return NULL;
 }
 
-static struct agent_app *app_new(struct agent *a, const struct name *name)
+const struct agent_app *agent_find(const struct agent *a, const struct name *app)
 {
-	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
-		struct agent_app *p = &a->apps[i];
-		if (p->used)
+	return inner_find((struct agent *)(uintptr_t)a, app);
+}
+
+struct agent_app *inner_add(struct agent *a, const struct name *name)
+{
+	struct agent_app *app = inner_find(a, name);
+	for (size_t i = 0; app == NULL && i < AGENT_APPS_MAX; i++) {
+		if (a->apps[i].in_use)
 			continue;
-		*p = (struct agent_app){.used = true, .r = {.state = AGENT_SETTLED}};
-		p->r.assignment.app = *name;
-		return p;
+		app = &a->apps[i];
+		memset(app, 0, sizeof(*app));
+		app->in_use = true;
+		app->durable = true;
+		app->told = STEP_IDLE;
+		app->rec.app = *name;
+		app->rec.state = AGENT_IDLE;
+		app->rec.boot = a->boot;
 	}
-	return NULL; /* more apps than a host may have: the assignment waits at the coordinator until its
-			deadline */
+	return app;
 }
 
-const struct agent_record *agent_app_record(const struct agent *a, size_t i)
+void inner_persist(struct step_run *run, struct agent_app *app)
 {
-	return i < AGENT_APPS_MAX && a->apps[i].used ? &a->apps[i].r : NULL;
-}
-
-static enum step_state app_step(const struct agent_app *p)
-{
-	if (p->r.state == AGENT_SETTLED)
-		return p->r.result;
-	return p->r.failing ? STEP_REVERTING : step_of[p->r.state];
-}
-
-enum step_state agent_app_step(const struct agent *a, size_t i)
-{
-	return agent_app_record(a, i) == NULL ? STEP_NONE : app_step(&a->apps[i]);
-}
-
-uint64_t agent_after_seq(const struct agent *a)
-{
-	uint64_t seq = 0;
-	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
-		const struct agent_app *p = &a->apps[i];
-		/* What is on its way into the journal, or waits for an effect, is not durable: it would be
-		 * asked for again after a crash. */
-		if (p->used && !p->writing && p->r.assignment.seq > seq)
-			seq = p->r.assignment.seq;
-	}
-	return seq;
-}
-
-/* ---- moving
- * ------------------------------------------------------------------------------------------------------------
- */
-
-static void report(struct agent_update *out, struct agent_app *p, enum agent_report_kind kind,
-		   enum step_state from, enum step_state to)
-{
-	PRE(out->reports_nr < AGENT_OUT_MAX);
-	out->reports[out->reports_nr++] = (struct agent_report){
-		.kind = kind, .app = p->r.assignment.app, .from = from, .to = to, .record = &p->r};
-}
-
-static void effect(struct agent *a, struct agent_update *out, struct agent_app *p,
-		   enum agent_effect_kind kind, uint64_t id)
-{
-	PRE(out->effects_nr < AGENT_OUT_MAX);
-	out->effects[out->effects_nr++] = (struct agent_effect){.kind = kind,
-								.id = id,
-								.app = p->r.assignment.app,
-								.aim = p->r.aim,
-								.old = p->r.running,
-								.activation = p->r.activation,
-								.record = &p->r};
-}
-
-static void begin_effect(struct agent *a, struct agent_update *out, struct agent_app *p,
-			 enum agent_effect_kind kind)
-{
-	p->effect_id = ++a->effects;
-	p->effect = kind;
-	effect(a, out, p, kind, p->effect_id);
-}
-
-static void journal(struct agent_update *out, struct agent_app *p)
-{
-	p->writing = true;
-	for (size_t i = 0; i < out->journal_nr; i++)
-		if (out->journal[i] == &p->r)
-			return;
-	PRE(out->journal_nr < AGENT_APPS_MAX);
-	out->journal[out->journal_nr++] = &p->r;
-}
-
-/* The one function that changes a state. What is done in the state begins when the record is durable. */
-static void move(struct agent *a, struct agent_update *out, struct agent_app *p, enum agent_state to)
-{
-	PRE(sm_edge_allowed(&agent_machine, (int)p->r.state, (int)to));
-	p->r.state = to;
-	if (to == AGENT_STARTING) {
-		p->r.tries--;
-		p->r.activation++;
-		p->r.running = p->r.aim;
-	}
-	journal(out, p);
-	if (PLANTED(PLANTED_EFFECT_BEFORE_JOURNAL) && to != AGENT_SETTLED)
-		begin_effect(a, out, p, effect_of[to]);
-}
-
-static void settle(struct agent *a, struct agent_update *out, struct agent_app *p, enum step_state result)
-{
-	p->r.result = result;
-	move(a, out, p, AGENT_SETTLED);
-}
-
-static void set_reason(struct agent_app *p, enum step_cause cause, const char *reason)
-{
-	p->r.cause = cause;
-	snprintf(p->r.reason, sizeof p->r.reason, "%s", reason == NULL ? "" : reason);
-}
-
-/* ---- failing
- * ------------------------------------------------------------------------------------------------------------
- */
-
-/* Is there something to go back to by ourselves? A rollback has no fallback but what ran before it. */
-static bool can_fall_back(const struct agent_app *p)
-{
-	return !p->r.failing && !none(&p->r.assignment.fallback) &&
-	       !same(&p->r.assignment.fallback, &p->r.assignment.target);
-}
-
-static void fail_after_touching(struct agent *a, struct agent_update *out, struct agent_app *p)
-{
-	bool back = can_fall_back(p);
-	p->r.failing = true;
-	p->r.tries = AGENT_TRIES;
-	p->r.aim = back ? p->r.assignment.fallback : (struct agent_target){0};
-	/* A program that fails is not left running: nothing says that what it does is harmless. */
-	move(a, out, p, AGENT_STOPPING);
-}
-
-static void fail(struct agent *a, struct agent_update *out, struct agent_app *p, enum step_cause cause,
-		 const char *reason)
-{
-	bool first = !p->r.failing;
-	if (first)
-		set_reason(p, cause, reason);
-	switch (p->r.state) {
-	case AGENT_FETCHING:
-	case AGENT_STAGING:
-		settle(a, out, p, STEP_FAILED);
-		return;
-	case AGENT_DRAINING:
-		p->r.failing = true;
-		p->r.aim = p->r.running;
-		move(a, out, p, AGENT_ADMITTING);
-		return;
-	case AGENT_ADMITTING:
-		settle(a, out, p, STEP_FAILED);
-		return;
-	case AGENT_STOPPING:
-	case AGENT_SWAPPING:
-	case AGENT_STARTING:
-	case AGENT_PROBING:
-		if (first)
-			fail_after_touching(a, out, p);
-		else if (p->r.tries > 0 && (p->r.state == AGENT_STARTING || p->r.state == AGENT_PROBING))
-			move(a, out, p, AGENT_STARTING);
-		else
-			settle(a, out, p, STEP_FAILED);
-		return;
-	case AGENT_SETTLED:
-	case AGENT_STATE_NR:
-		return;
+	struct agent_update *out = run->out;
+	app->rec.number++;
+	app->durable = false;
+	bool listed = false;
+	for (size_t i = 0; i < out->journals_nr; i++)
+		listed = listed || out->journals[i] == &app->rec;
+	if (!listed)
+		out->journals[out->journals_nr++] = &app->rec;
+	if (PLANTED(PLANTED_JOURNAL_AFTER_EFFECT)) {
+		app->durable = true;
+		report_durable(run, app);
+		inner_settle(run, app);
 	}
 }
 
-/* ---- going on
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- what is next for one app
+ * -------------------------------------------------------------------------------------- */
 
-static enum step_state success_of(const struct agent_app *p)
+static bool may_revive(const struct agent_record *r)
 {
-	return p->r.failing ? STEP_FAILED : p->r.assignment.back ? STEP_REVERTED : STEP_HEALTHY;
+	return !target_none(&r->runs) && (agent_at_rest(r) || r->state < AGENT_LEAVING);
 }
 
-static void take_evidence(struct agent_app *p, const struct agent_evidence *e)
+static void revive(struct step_run *run, struct agent_app *app)
 {
-	p->r.evidence = *e;
-	p->r.evidence.target = p->r.aim.id;
-	p->r.evidence.activation = p->r.activation;
+	app->want_revive = false;
+	app->rec.reviving = true;
+	app->rec.activation++;
+	inner_persist(run, app);
 }
 
-static void on_staged(struct agent *a, struct agent_update *out, struct agent_app *p)
+/* The program under probe does not run any more: one more start, when one is left. */
+static void start_again(struct step_run *run, struct agent_app *app)
 {
-	/* It runs already: nothing is touched, but "already healthy" proves nothing, so it is measured anew
-	 * (D1). */
-	bool runs = same(&p->r.running, &p->r.aim) && !none(&p->r.aim);
-	move(a, out, p, runs ? AGENT_PROBING : AGENT_DRAINING);
+	app->want_revive = false;
+	if (!machine_enter_starting(&app->rec))
+		machine_fail(&app->rec, STEP_CAUSE_VERSION, E_UNAVAILABLE,
+			     "the program ended by itself three times");
+	machine_pass(&app->rec, run->now);
+	inner_persist(run, app);
 }
 
-static void on_swapped(struct agent *a, struct agent_update *out, struct agent_app *p)
+static bool being_proven(const struct agent_record *r)
 {
-	if (!none(&p->r.aim)) {
-		move(a, out, p, AGENT_STARTING);
-		return;
-	}
-	p->r.running = (struct agent_target){0};
-	settle(a, out, p, success_of(p));
+	return r->state >= AGENT_PROBING && r->state <= AGENT_SERVING;
 }
 
-/* D1 again: a measurement from before the activation is not one. */
-static bool counts(const struct agent_evidence *e)
+static bool too_late(const struct agent_app *app, struct mono_ms now)
 {
-	return PLANTED(PLANTED_OLD_EVIDENCE) || (e->passes > 0 && e->measured_ms >= e->activated_ms);
+	const struct agent_record *r = &app->rec;
+	return !r->reverting && !r->reviving && (r->state == AGENT_ACKED || r->state == AGENT_FETCHED) &&
+	       now.v >= machine_deadline(r).v;
 }
 
-static void on_probed(struct agent *a, struct agent_update *out, struct agent_app *p,
-		      const struct agent_evidence *e)
+static void give_up(struct step_run *run, struct agent_app *app)
 {
-	if (!counts(e)) {
-		fail(a, out, p, STEP_CAUSE_VERSION, "the probes measured nothing after the start");
-		return;
-	}
-	take_evidence(p, e);
-	move(a, out, p, AGENT_ADMITTING);
+	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT, "the time for this host ran out");
+	machine_pass(&app->rec, run->now);
+	inner_persist(run, app);
 }
 
-static void on_admitted(struct agent *a, struct agent_update *out, struct agent_app *p)
+void inner_settle(struct step_run *run, struct agent_app *app)
 {
-	if (!p->r.failing || same(&p->r.running, &p->r.assignment.fallback))
-		p->r.good = p->r.running;
-	settle(a, out, p, success_of(p));
-}
-
-static void go_on(struct agent *a, struct agent_update *out, struct agent_app *p,
-		  const struct agent_evidence *e)
-{
-	switch (p->r.state) {
-	case AGENT_FETCHING:
-		move(a, out, p, AGENT_STAGING);
+	const struct agent_record *r = &app->rec;
+	if (!app->durable || app->effect.id != 0 || r->unknown)
 		return;
-	case AGENT_STAGING:
-		on_staged(a, out, p);
+	if (app->next.seq != 0 && !r->reviving)
+		desired_adopt(run, app);
+	else if (run->now.v < app->retry_at.v)
 		return;
-	case AGENT_DRAINING:
-		move(a, out, p, AGENT_STOPPING);
-		return;
-	case AGENT_STOPPING:
-		move(a, out, p, AGENT_SWAPPING);
-		return;
-	case AGENT_SWAPPING:
-		on_swapped(a, out, p);
-		return;
-	case AGENT_STARTING:
-		move(a, out, p, AGENT_PROBING);
-		return;
-	case AGENT_PROBING:
-		on_probed(a, out, p, e);
-		return;
-	case AGENT_ADMITTING:
-		on_admitted(a, out, p);
-		return;
-	case AGENT_SETTLED:
-	case AGENT_STATE_NR:
-		return;
-	}
-}
-
-/* ---- assignments
- * ------------------------------------------------------------------------------------------------------- */
-
-static void take(struct agent *a, struct agent_update *out, struct agent_app *p,
-		 const struct agent_assignment *as, int64_t now_ms)
-{
-	p->r.assignment = *as;
-	p->r.aim = as->target;
-	p->r.failing = false;
-	p->r.tries = AGENT_TRIES;
-	p->r.result = STEP_NONE;
-	set_reason(p, STEP_CAUSE_NONE, "");
-	p->r.evidence = (struct agent_evidence){0};
-	p->received_ms = now_ms;
-	p->has_next = false;
-	p->accepted = false;
-	/* Nothing to fetch for "run nothing". */
-	move(a, out, p, none(&as->target) ? AGENT_DRAINING : AGENT_FETCHING);
-}
-
-/* Long ones are cut short when something newer waits; the others end soon and must not be torn. */
-static bool can_cut_short(enum agent_effect_kind k)
-{
-	return k == EFFECT_FETCH || k == EFFECT_STAGE || k == EFFECT_PROBE || k == EFFECT_ENSURE;
-}
-
-static void overtake(struct agent *a, struct agent_update *out, struct agent_app *p,
-		     const struct agent_assignment *as)
-{
-	p->next = *as;
-	p->has_next = true;
-	if (p->effect_id != 0 && can_cut_short(p->effect))
-		effect(a, out, p, EFFECT_CANCEL, p->effect_id);
-}
-
-static void on_assignment(struct agent *a, struct agent_update *out, const struct agent_assignment *as,
-			  int64_t now_ms)
-{
-	struct agent_app *p = app_find(a, &as->app);
-	if (p == NULL)
-		p = app_new(a, &as->app);
-	if (p == NULL)
-		return;
-	int c = fence_cmp(&as->fence, &p->r.assignment.fence);
-	if (c < 0 && !PLANTED(PLANTED_ACCEPT_LOWER_FENCE))
-		return; /* of a coordinator that has been overtaken: never obeyed */
-	if (c == 0) {
-		/* Said again: the answer may have been lost. */
-		if (p->r.state == AGENT_SETTLED && !p->writing && p->r.result != STEP_NONE)
-			report(out, p, REPORT_RESULT, STEP_NONE, p->r.result);
-		return;
-	}
-	if (p->has_next && fence_cmp(&as->fence, &p->next.fence) <= 0)
-		return;
-	if (p->writing || p->effect_id != 0)
-		overtake(a, out, p, as);
-	else
-		take(a, out, p, as, now_ms);
+	else if (app->want_revive && being_proven(r))
+		start_again(run, app);
+	else if (app->want_revive && may_revive(r))
+		revive(run, app);
+	else if (too_late(app, run->now))
+		give_up(run, app);
+	else if (agent_action(r) != 0 && !(agent_action(r) == AGENT_FREE_SLOTS && app->tidied))
+		effect_start(run, app);
 }
 
 /* ---- events
- * --------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
-static void on_boot(struct agent *a, const struct agent_event *ev, struct agent_update *out)
+static bool record_ok(const struct agent_record *r)
 {
-	for (size_t i = 0; i < ev->boot.nr && i < AGENT_APPS_MAX; i++) {
-		struct agent_app *p = &a->apps[i];
-		*p = (struct agent_app){.used = true, .r = ev->boot.records[i], .received_ms = ev->now_ms};
-		if (p->r.state == AGENT_SETTLED) {
-			if (p->r.result != STEP_NONE)
-				report(out, p, REPORT_RESULT, STEP_NONE, p->r.result);
-			if (!none(&p->r.running))
-				begin_effect(a, out, p, EFFECT_ENSURE);
-			continue;
-		}
-		/* A start that was under way may have happened: it counts as one, and is done again with one
-		 * try less. */
-		if (p->r.state == AGENT_STARTING && p->r.tries == 0)
-			fail(a, out, p, STEP_CAUSE_VERSION, "the agent died in each of its starts");
-		else if (p->r.state == AGENT_STARTING)
-			move(a, out, p, AGENT_STARTING);
-		else
-			begin_effect(a, out, p, effect_of[p->r.state]);
-	}
+	return !name_empty(&r->app) && r->state >= AGENT_IDLE && r->state < AGENT_STATE_NR;
 }
 
-static void tell_step(struct agent_update *out, struct agent_app *p)
+/* After a reboot nothing we started is there any more, and the clock started anew. */
+static void note_new_boot(struct step_run *run, struct agent_record *r)
 {
-	enum step_state now = app_step(p);
-	if (!p->accepted) {
-		report(out, p, REPORT_ACCEPTED, STEP_NONE, STEP_NONE);
-		p->told = STEP_ASSIGNED;
-		p->accepted = true;
-	}
-	if (now != p->told && now != STEP_NONE)
-		report(out, p, REPORT_STEP, p->told, now);
-	p->told = now;
+	r->boot = run->a->boot;
+	r->accepted_ms = run->now.v;
+	r->activated_ms = run->now.v;
 }
 
-static void on_journaled(struct agent *a, const struct agent_event *ev, struct agent_update *out)
+static void re_enter(struct step_run *run, struct agent_app *app)
 {
-	struct agent_app *p = app_find(a, &ev->journaled);
-	if (p == NULL || !p->writing)
+	struct agent_record *r = &app->rec;
+	bool rebooted = !boot_eq(&r->boot, &run->a->boot);
+	if (rebooted)
+		note_new_boot(run, r);
+	if (r->reviving)
+		r->activation++;
+	else if (r->state == AGENT_STARTING || (rebooted && being_proven(r))) {
+		if (!machine_enter_starting(
+			    r)) /* each start counts, also one that the agent did not survive */
+			machine_fail(r, STEP_CAUSE_VERSION, E_UNAVAILABLE,
+				     "the program was started too often");
+	}
+	machine_pass(r, run->now);
+	inner_persist(run, app);
+}
+
+static int on_boot(struct step_run *run, const struct agent_event *ev)
+{
+	if (run->a->booted || ev->boot.nr > AGENT_APPS_MAX)
+		return E_INVALID;
+	for (size_t i = 0; i < ev->boot.nr; i++)
+		if (!record_ok(&ev->boot.records[i]))
+			return E_INVALID;
+	run->a->boot = ev->boot.boot;
+	run->a->booted = true;
+	for (size_t i = 0; i < ev->boot.nr; i++) {
+		struct agent_app *app = inner_add(run->a, &ev->boot.records[i].app);
+		app->rec = ev->boot.records[i];
+		re_enter(run, app);
+	}
+	return E_OK;
+}
+
+static int on_desired(struct step_run *run, const struct agent_event *ev)
+{
+	int rc = E_OK;
+	for (size_t i = 0; i < ev->desired.nr; i++) {
+		int one = name_empty(&ev->desired.v[i].app) || ev->desired.v[i].seq == 0
+				  ? E_INVALID
+				  : desired_offer(run, &ev->desired.v[i]);
+		rc = rc == E_OK ? one : rc;
+	}
+	if (ev->desired.snapshot || ev->desired.up_to_seq > run->a->after_seq)
+		run->a->after_seq = ev->desired.up_to_seq;
+	return rc;
+}
+
+static int on_journaled(struct step_run *run, const struct agent_event *ev)
+{
+	struct agent_app *app = inner_find(run->a, &ev->journaled.app);
+	if (app == NULL)
+		return E_INVALID;
+	if (ev->journaled.number != app->rec.number || app->durable)
+		return E_OK; /* a newer record is on its way */
+	app->durable = true;
+	report_durable(run, app);
+	inner_settle(run, app);
+	return E_OK;
+}
+
+static int on_effect_done(struct step_run *run, const struct agent_event *ev)
+{
+	struct agent_app *app = inner_find(run->a, &ev->done.app);
+	if (app == NULL)
+		return E_INVALID;
+	if (ev->done.id != 0 && ev->done.id == app->effect.id)
+		effect_ended(run, app, ev->done.code, ev->done.cause, ev->done.detail, &ev->done.evidence);
+	return E_OK;
+}
+
+static void on_timer(struct step_run *run, struct agent_app *app)
+{
+	if (app->effect.id != 0 && run->now.v >= app->effect.deadline.v) {
+		effect_cancel(run, app);
+		effect_ended(run, app, E_TIMEOUT, STEP_CAUSE_NONE, "took longer than it may", NULL);
+	}
+	if (run->now.v >= app->retry_at.v)
+		app->retry_at = (struct mono_ms){0};
+	inner_settle(run, app);
+}
+
+/* ---- what exec says of the program
+ * --------------------------------------------------------------------------------- */
+
+static void not_running(struct step_run *run, struct agent_app *app)
+{
+	const struct agent_effect *e = &app->effect;
+	bool starting = (e->id != 0 && e->kind == AGENT_START) || app->rec.reviving;
+	if (starting || !(may_revive(&app->rec) || being_proven(&app->rec)))
 		return;
-	p->writing = false;
-	tell_step(out, p);
-	if (p->r.state == AGENT_SETTLED) {
-		report(out, p, REPORT_RESULT, STEP_NONE, p->r.result);
-		effect(a, out, p, EFFECT_RETAIN, 0);
-	}
-	if (p->has_next)
-		take(a, out, p, &p->next, ev->now_ms);
-	else if (p->r.state != AGENT_SETTLED && p->effect_id == 0)
-		begin_effect(a, out, p, effect_of[p->r.state]);
+	app->want_revive = true;
+	if (e->id != 0 && effect_cancellable(e))
+		effect_cancel(run, app);
+	inner_settle(run, app);
 }
 
-static void on_done(struct agent *a, const struct agent_event *ev, struct agent_update *out)
+static void cancel_probe(struct step_run *run, struct agent_app *app)
 {
-	struct agent_app *p = app_find(a, &ev->done.app);
-	if (p == NULL || p->effect_id == 0 || p->effect_id != ev->done.id)
-		return; /* of an effect that was given up */
-	enum agent_effect_kind kind = p->effect;
-	p->effect_id = 0;
-	if (p->has_next) {
-		take(a, out, p, &p->next, ev->now_ms);
+	if (app->effect.id != 0)
+		effect_cancel(run, app);
+}
+
+/* Exec started it again: what was measured so far was another process. */
+static void restarted(struct step_run *run, struct agent_app *app)
+{
+	struct agent_record *r = &app->rec;
+	if (r->state != AGENT_PROBING || r->reviving)
 		return;
+	cancel_probe(run, app);
+	if (r->starts >= AGENT_STARTS_MAX) {
+		machine_fail(r, STEP_CAUSE_VERSION, E_UNAVAILABLE, "the program ended by itself three times");
+		machine_pass(r, run->now);
+	} else {
+		r->starts++;
+		r->activated_ms = run->now.v;
 	}
-	if (kind == EFFECT_ENSURE)
-		return; /* what runs and what does not is told by the heartbeat */
-	if (ev->done.ok)
-		go_on(a, out, p, &ev->done.evidence);
-	else
-		fail(a, out, p, ev->done.cause, ev->done.reason);
+	inner_persist(run, app);
 }
 
-static bool late(const struct agent_app *p, int64_t now_ms)
+static void crash_loop(struct step_run *run, struct agent_app *app)
 {
-	const struct agent_assignment *as = &p->r.assignment;
-	return p->used && p->r.state != AGENT_SETTLED && !p->r.failing && as->deadline_ms != 0 &&
-	       now_ms >= p->received_ms + as->deadline_ms && !PLANTED(PLANTED_NO_DEADLINE);
+	struct agent_record *r = &app->rec;
+	if (r->state != AGENT_PROBING || r->reviving)
+		return;
+	cancel_probe(run, app);
+	machine_fail(r, STEP_CAUSE_VERSION, E_UNAVAILABLE, "the program dies again and again");
+	machine_pass(r, run->now);
+	inner_persist(run, app);
 }
 
-/* Only between effects, or by cutting one short: an effect that must not be torn has a deadline of its own in
- * the driver. */
-static void on_timer(struct agent *a, const struct agent_event *ev, struct agent_update *out)
+/* The journal was damaged: what exec says it started is all that is known. */
+static void learn(struct step_run *run, struct agent_app *app, const struct agent_event *ev)
 {
+	struct agent_record *r = &app->rec;
+	r->unknown = false;
+	r->runs = ev->status.target;
+	r->activation = ev->status.activation;
+	r->activated_ms = run->now.v;
+	inner_persist(run, app);
+}
+
+static int on_status(struct step_run *run, const struct agent_event *ev)
+{
+	struct agent_app *app = inner_find(run->a, &ev->status.app);
+	if (app == NULL)
+		return E_INVALID;
+	if (app->rec.unknown)
+		learn(run, app, ev);
+	if (ev->status.activation != 0 && ev->status.activation < app->rec.activation)
+		return E_OK; /* of a process that is replaced already */
+	switch (ev->status.status) {
+	case AGENT_RUNNING:
+		app->want_revive = false;
+		break;
+	case AGENT_NOT_RUNNING:
+		not_running(run, app);
+		break;
+	case AGENT_RESTARTED:
+		restarted(run, app);
+		break;
+	case AGENT_CRASH_LOOP:
+		crash_loop(run, app);
+		break;
+	}
+	return E_OK;
+}
+
+/* ---- dispatch
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void each_app(struct step_run *run, void (*f)(struct step_run *run, struct agent_app *app))
+{
+	for (size_t i = 0; i < AGENT_APPS_MAX; i++)
+		if (run->a->apps[i].in_use)
+			f(run, &run->a->apps[i]);
+}
+
+/* A fetch that waits for its next try is tried at once: the line is back. */
+static void on_link_up(struct step_run *run, struct agent_app *app)
+{
+	if (app->rec.state == AGENT_ACKED && !app->rec.reviving)
+		app->retry_at = (struct mono_ms){0};
+	inner_settle(run, app);
+}
+
+static void sooner(struct mono_ms *at, struct mono_ms t)
+{
+	if (t.v != 0 && (at->v == 0 || t.v < at->v))
+		*at = t;
+}
+
+static struct mono_ms next_at(const struct agent *a)
+{
+	struct mono_ms at = {0};
 	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
-		struct agent_app *p = &a->apps[i];
-		if (!late(p, ev->now_ms) || p->writing || p->effect_id == 0 || !can_cut_short(p->effect))
+		const struct agent_app *app = &a->apps[i];
+		if (!app->in_use)
 			continue;
-		effect(a, out, p, EFFECT_CANCEL, p->effect_id);
-		p->effect_id = 0;
-		enum step_cause cause = p->r.state == AGENT_PROBING ? STEP_CAUSE_VERSION : STEP_CAUSE_INFRA;
-		fail(a, out, p, cause, "not done at the deadline of the assignment");
+		if (app->effect.id != 0)
+			sooner(&at, app->effect.deadline);
+		else if (app->durable)
+			sooner(&at, app->retry_at);
 	}
+	return at;
 }
 
-static void set_timer(const struct agent *a, int64_t now_ms, struct agent_update *out)
+static int dispatch(struct step_run *run, const struct agent_event *ev)
 {
-	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
-		const struct agent_app *p = &a->apps[i];
-		if (!p->used || p->r.state == AGENT_SETTLED || p->r.failing ||
-		    p->r.assignment.deadline_ms == 0)
-			continue;
-		int64_t at = p->received_ms + p->r.assignment.deadline_ms;
-		at = at <= now_ms ? now_ms + 1000 : at;
-		if (out->next_at == 0 || at < out->next_at)
-			out->next_at = at;
-	}
-}
-
-void agent_step(struct agent *a, const struct agent_event *ev, struct agent_update *out)
-{
-	*out = (struct agent_update){0};
 	switch (ev->kind) {
 	case AGENT_BOOT:
-		on_boot(a, ev, out);
-		break;
+		return on_boot(run, ev);
 	case AGENT_DESIRED:
-		for (size_t i = 0; i < ev->desired.nr; i++)
-			on_assignment(a, out, &ev->desired.assignments[i], ev->now_ms);
-		break;
+		return on_desired(run, ev);
 	case AGENT_JOURNALED:
-		on_journaled(a, ev, out);
-		break;
+		return on_journaled(run, ev);
 	case AGENT_EFFECT_DONE:
-		on_done(a, ev, out);
-		break;
+		return on_effect_done(run, ev);
+	case AGENT_STATUS:
+		return on_status(run, ev);
 	case AGENT_TIMER:
-		on_timer(a, ev, out);
-		break;
+		each_app(run, on_timer);
+		return E_OK;
+	case AGENT_LINK_UP:
+		each_app(run, on_link_up);
+		return E_OK;
+	case AGENT_LINK_DOWN: /* nothing changes: what runs keeps running (A10) */
+		return E_OK;
 	}
-	set_timer(a, ev->now_ms, out);
+	return E_INVALID;
+}
+
+int agent_step(struct agent *a, const struct agent_event *ev, struct agent_update *out)
+{
+	struct step_run run = {a, ev->now, out};
+	out->journals_nr = out->cancels_nr = out->effects_nr = out->reports_nr = 0;
+	out->next_at = (struct mono_ms){0};
+	if (!a->booted && ev->kind != AGENT_BOOT)
+		return E_INVALID;
+	int rc = dispatch(&run, ev);
+	out->next_at = next_at(a);
+	return rc;
 }

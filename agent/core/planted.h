@@ -1,23 +1,23 @@
 /*
- * planted.h: faults that the simulator's own test switches on to show that its checks find them. A build
- * without -DPLANTED_BUGS has none of it: the macro is a constant false.
+ * planted.h: faults put in on purpose, so that the simulator can show that it finds them. Only in builds with
+ * -DPLANTED_BUGS; every other build has none of this code.
  */
-#ifndef AGENT_CORE_PLANTED_H
-#define AGENT_CORE_PLANTED_H
+#ifndef CORE_PLANTED_H
+#define CORE_PLANTED_H
 
 enum agent_planted {
-	PLANTED_ACCEPT_LOWER_FENCE = 1 << 0,
-	PLANTED_OLD_EVIDENCE = 1 << 1,
-	PLANTED_EFFECT_BEFORE_JOURNAL = 1 << 2,
-	PLANTED_NO_DEADLINE = 1 << 3,
-	PLANTED_RETAIN_FREES_GOOD = 1 << 4,
+	PLANTED_JOURNAL_AFTER_EFFECT = 1, /* effects start before their record is durable */
+	PLANTED_ACCEPT_LOWER_FENCE = 2,
+	PLANTED_EVIDENCE_FROM_OLD = 4, /* any evidence counts, whatever it was measured of */
+	PLANTED_ENDLESS_STARTS = 8,    /* starts are not counted */
+	PLANTED_NO_REVERT = 16	       /* a failed target stays where it is */
 };
 
 #ifdef PLANTED_BUGS
-extern unsigned agent_planted;
-#define PLANTED(bug) ((agent_planted & (bug)) != 0)
+extern unsigned agent_core_planted; /* bits of enum agent_planted; 0 at first */
+#define PLANTED(bit) ((agent_core_planted & (bit)) != 0)
 #else
-#define PLANTED(bug) false
+#define PLANTED(bit) false
 #endif
 
 #endif

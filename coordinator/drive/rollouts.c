@@ -90,12 +90,17 @@ static int view_of(struct drive *d, struct deployment_id id, struct arena *a, st
 	struct host_view *hosts = arena_array(a, struct host_view, nr);
 	for (size_t i = 0; i < nr; i++) {
 		struct host h;
+		/* Silence counts from when it could have been heard: since this coordinator leads, or the
+		 * host exists. */
+		struct wall_ms since = d->leading_since;
 		if (view_host(d->st, a, &tasks[i].host, &h) == E_OK) {
+			if (h.created_at.v > since.v)
+				since = h.created_at;
 			hosts[i].region = h.region;
 			hosts[i].zone = h.zone;
 		}
-		fleet_view(&d->fleet, &tasks[i].host, &dep->app, dep->limits.min_healthy_ms, now,
-			   d->leading_since, d->cfg.suspect_ms, &hosts[i]);
+		fleet_view(&d->fleet, &tasks[i].host, &dep->app, dep->limits.min_healthy_ms, now, since,
+			   d->cfg.suspect_ms, &hosts[i]);
 	}
 	*v = (struct view){.d = dep,
 			   .waves = waves,

@@ -67,7 +67,7 @@ static const struct sm_state wave_states[WAVE_STATE_NR] = {
  * back FAILED, LOST -> QUEUED                                        `retry`
  */
 static const struct sm_state task_states[TASK_STATE_NR] = {
-	[TASK_QUEUED] = {"QUEUED", SM_INITIAL, T(ASSIGNED) | T(REVERTING) | T(SKIPPED),
+	[TASK_QUEUED] = {"QUEUED", SM_INITIAL, T(ASSIGNED) | T(HEALTHY) | T(FAILED) | T(REVERTING) | T(SKIPPED),
 			 "its turn in the wave"},
 	[TASK_ASSIGNED] = {"ASSIGNED", 0,
 			   ON_THE_WAY | T(ACKED) | T(FETCHED) | T(STAGED) | T(DRAINED) | T(SWAPPED) |

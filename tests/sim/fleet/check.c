@@ -65,46 +65,43 @@ static const struct assigned *find(const struct check *c, const struct name *hos
 	return NULL;
 }
 
-/* A lower fence is never obeyed after a higher one. */
+static const struct agent_record *record_of(const struct sim_host *h)
+{
+	const struct agent_app *p = agent_find(&h->agent, &h->app);
+	return p == NULL ? NULL : &p->rec;
+}
+
+/* A lower fence is never obeyed after a higher one, and nothing is done before it stands in the journal. */
 void host_check_effect(struct sim_host *h, const struct agent_effect *e)
 {
 	struct check *c = the_check;
-	uint64_t *highest = &c->obeyed[index_of(c, h)], epoch = e->record->assignment.fence.epoch;
+	const struct agent_record *r = record_of(h);
+	uint64_t *highest = &c->obeyed[index_of(c, h)], epoch = r->work.fence.epoch;
 	if (epoch < *highest)
 		world_violation(h->w, "%s: works for epoch %llu after it obeyed %llu", h->name.s,
 				(unsigned long long)epoch, (unsigned long long)*highest);
 	if (epoch > *highest)
 		*highest = epoch;
-	if (!h->has_record || h->record.state != h->agent.apps[0].r.state)
-		if (e->kind != EFFECT_ENSURE && !host_planted_skip_fsync(h))
-			world_violation(h->w, "%s: does %d before it stands in the journal", h->name.s,
-					(int)e->kind);
-	if (host_planted_skip_fsync(h))
-		world_violation(h->w, "%s: works without a durable journal", h->name.s);
+	if (!h->has_record || h->record.number != r->number)
+		world_violation(h->w, "%s: begins effect %d before its record is durable", h->name.s,
+				(int)e->kind);
 }
 
 /* No host starts what no committed assignment of that epoch names. */
 void host_check_start(struct sim_host *h, const struct agent_target *t)
 {
 	struct check *c = the_check;
-	uint64_t epoch = h->agent.apps[0].r.assignment.fence.epoch;
+	uint64_t epoch = record_of(h)->work.fence.epoch;
 	const struct assigned *as = find(c, &h->name, epoch);
+	/* A10: to start again what ran here last is nothing new, whatever was assigned since. */
+	if (digest_eq(&h->last_run, &t->id))
+		return;
 	if (as == NULL)
 		world_violation(h->w, "%s: starts %s for epoch %llu, which nobody committed", h->name.s,
 				t->version.s, (unsigned long long)epoch);
 	else if (!digest_eq(&as->target, &t->id) && !digest_eq(&as->fallback, &t->id))
 		world_violation(h->w, "%s: starts %s, which its assignment does not name", h->name.s,
 				t->version.s);
-}
-
-bool host_planted_retain(void)
-{
-	return false;
-}
-
-bool host_planted_skip_fsync(const struct sim_host *h)
-{
-	return false;
 }
 
 /* ---- commits
@@ -332,7 +329,7 @@ static void check_end_of(struct check *c, const struct deployment *d, const stru
 	if (t->state == TASK_REVERTED && !digest_eq(&h->running, &t->from.id))
 		world_violation(&c->s->w, "%s is REVERTED to %s but runs %s", t->host.s, t->from.version.s,
 				sim_runs(c->s, h));
-	if (t->state == TASK_QUEUED && on_target && !digest_eq(&t->from.id, &d->target.id))
+	if (t->state == TASK_QUEUED && !t->touched && on_target && !digest_eq(&t->from.id, &d->target.id))
 		world_violation(&c->s->w, "%s was never assigned but runs %s", t->host.s,
 				d->target.version.s);
 	if (t->touched && !digest_none(&t->from.id) && !sm_terminal(&rollout_machine, (int)d->state) &&

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/wire.h"
+#include "base/err.h"
 #include "tests/sim/fleet/host_internal.h"
 
 enum { KEEP_SLOTS = 2, PROBE_MS = 3000, PROBE_TRIES_MS = 20000, FETCH_TRIES_MS = 60000 };
@@ -40,6 +41,11 @@ const struct version *versions_by_id(const struct versions *vs, const struct dig
 
 /* ---- the machine
  * ------------------------------------------------------------------------------------------------------ */
+
+struct agent_boot_id host_boot_id(const struct sim_host *h)
+{
+	return (struct agent_boot_id){1, h->boots};
+}
 
 int64_t host_mono(const struct sim_host *h)
 {
@@ -81,35 +87,50 @@ static void slot_free(struct sim_host *h, size_t i)
 	h->slots_nr--;
 }
 
-/* ---- effects
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- effects ---- */
 
-/* An effect under way. `life` ties it to the agent that asked: a killed agent gets no answer. */
+/* An effect under way. `life` ties it to the agent that asked: a killed agent gets no answer, a cancelled
+ * effect gives none. */
 struct work {
 	struct sim_host *h;
 	uint64_t life, id;
 	enum agent_effect_kind kind;
-	struct agent_target aim;
+	struct agent_target target;
 	uint64_t activation;
 	int64_t began;
 };
 
-static void done(struct work *k, bool ok, enum step_cause cause, const char *reason)
+static bool cancelled(const struct sim_host *h, uint64_t id)
+{
+	for (size_t i = 0; i < HOST_CANCELS; i++)
+		if (h->cancels[i] == id)
+			return true;
+	return false;
+}
+
+static struct agent_evidence measured(const struct work *k, bool ok)
+{
+	const struct sim_host *h = k->h;
+	return (struct agent_evidence){.target = h->running,
+				       .boot = host_boot_id(h),
+				       .activation = h->activation,
+				       .activated_ms = h->started_at - h->booted_at + 1,
+				       .measured_ms = host_mono(h),
+				       .passes = ok ? 3 : 0};
+}
+
+static void done(struct work *k, int code, enum step_cause cause, const char *reason)
 {
 	struct sim_host *h = k->h;
-	struct agent_event ev = {.kind = AGENT_EFFECT_DONE, .now_ms = host_mono(h)};
+	struct agent_event ev = {.kind = AGENT_EFFECT_DONE, .now = {host_mono(h)}};
 	ev.done.app = h->app;
 	ev.done.id = k->id;
-	ev.done.ok = ok;
+	ev.done.code = code;
 	ev.done.cause = cause;
-	ev.done.reason = reason;
-	if (k->kind == EFFECT_PROBE) {
-		ev.done.evidence.activated_ms = h->started_at - h->booted_at + 1;
-		ev.done.evidence.measured_ms = host_mono(h);
-		ev.done.evidence.passes = ok ? 3 : 0;
-	}
-	if (h->agent_up && k->life == h->life)
+	ev.done.detail = reason;
+	if (k->kind == AGENT_PROBE)
+		ev.done.evidence = measured(k, code == E_OK);
+	if (h->agent_up && k->life == h->life && !cancelled(h, k->id))
 		host_step(h, &ev);
 	free(k);
 }
@@ -119,28 +140,33 @@ static void work_again(struct work *k, int64_t delay_ms, world_fn *fn)
 	world_at(k->h->w, delay_ms, fn, k);
 }
 
+static bool given_up(const struct work *k)
+{
+	return k->life != k->h->life || cancelled(k->h, k->id);
+}
+
 static void fetch_cb(void *arg)
 {
 	struct work *k = arg;
 	struct sim_host *h = k->h;
-	if (sim_host_has_slot(h, &k->aim.artifact) || (!h->cut && coordinator_up(h->c)))
-		done(k, true, 0, NULL);
-	else if (h->w->now_ms - k->began > FETCH_TRIES_MS || k->life != h->life)
-		done(k, false, STEP_CAUSE_INFRA, "the artifact store cannot be reached");
+	if (sim_host_has_slot(h, &k->target.artifact) || (!h->cut && coordinator_up(h->c)))
+		done(k, E_OK, STEP_CAUSE_NONE, NULL);
+	else if (h->w->now_ms - k->began > FETCH_TRIES_MS || given_up(k))
+		done(k, E_UNAVAILABLE, STEP_CAUSE_INFRA, "the artifact store cannot be reached");
 	else
 		work_again(k, 2000, fetch_cb);
 }
 
-static void stage_cb(void *arg)
+static void unpack_cb(void *arg)
 {
 	struct work *k = arg;
-	slot_add(k->h, &k->aim.artifact);
-	done(k, true, 0, NULL);
+	slot_add(k->h, &k->target.artifact);
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
 static void simple_cb(void *arg)
 {
-	done(arg, true, 0, NULL);
+	done(arg, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
 static void stop_cb(void *arg)
@@ -149,106 +175,97 @@ static void stop_cb(void *arg)
 	if (!digest_none(&k->h->running))
 		world_say(k->h->w, "%s: program stopped", k->h->name.s);
 	k->h->running = (struct digest){0};
-	done(k, true, 0, NULL);
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
 static void swap_cb(void *arg)
 {
 	struct work *k = arg;
-	if (!digest_none(&k->aim.id) && !sim_host_has_slot(k->h, &k->aim.artifact)) {
+	if (!digest_none(&k->target.id) && !sim_host_has_slot(k->h, &k->target.artifact)) {
 		world_violation(k->h->w, "%s: `current` would point at a slot that is not there (%s)",
-				k->h->name.s, k->aim.version.s);
-		done(k, false, STEP_CAUSE_INFRA, "the slot is gone");
+				k->h->name.s, k->target.version.s);
+		done(k, E_NOT_FOUND, STEP_CAUSE_INFRA, "the slot is gone");
 		return;
 	}
-	done(k, true, 0, NULL);
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
 static void start_cb(void *arg)
 {
 	struct work *k = arg;
 	struct sim_host *h = k->h;
-	const struct version *v = versions_by_id(h->versions, &k->aim.id);
-	host_check_start(h, &k->aim);
+	const struct version *v = versions_by_id(h->versions, &k->target.id);
+	bool again = digest_eq(&h->last_run, &k->target.id);
+	host_check_start(h, &k->target);
 	if (v == NULL || v->crashes_at_start) {
-		world_say(h->w, "%s: %s died at its start", h->name.s, k->aim.version.s);
-		done(k, false, STEP_CAUSE_VERSION, "the program ended at once");
+		world_say(h->w, "%s: %s died at its start", h->name.s, k->target.version.s);
+		done(k, E_UNAVAILABLE, STEP_CAUSE_VERSION, "the program ended at once");
 		return;
 	}
-	h->running = k->aim.id;
+	h->running = h->last_run = k->target.id;
+	h->running_target = k->target;
 	h->started_at = h->w->now_ms;
+	h->activation = k->activation;
 	h->starts++;
-	world_say(h->w, "%s: started %s", h->name.s, k->aim.version.s);
-	done(k, true, 0, NULL);
+	world_say(h->w, "%s: started %s%s", h->name.s, k->target.version.s, again ? " again" : "");
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
 static void probe_cb(void *arg)
 {
 	struct work *k = arg;
 	struct sim_host *h = k->h;
-	bool runs = digest_eq(&h->running, &k->aim.id);
+	bool runs = digest_eq(&h->running, &k->target.id);
 	if (runs && sim_host_healthy(h))
-		done(k, true, 0, NULL);
-	else if (h->w->now_ms - k->began > PROBE_TRIES_MS || k->life != h->life)
-		done(k, false, STEP_CAUSE_VERSION,
+		done(k, E_OK, STEP_CAUSE_NONE, NULL);
+	else if (h->w->now_ms - k->began > PROBE_TRIES_MS || given_up(k))
+		done(k, E_UNAVAILABLE, STEP_CAUSE_VERSION,
 		     runs ? "probe ready: http 503" : "the program does not run");
 	else
 		work_again(k, 1000, probe_cb);
 }
 
-static void admit_cb(void *arg)
+static void undrain_cb(void *arg)
 {
 	struct work *k = arg;
 	struct sim_host *h = k->h;
 	h->in_rotation = true;
-	done(k, true, 0, NULL);
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 	sim_host_poke(h);
 }
 
-static void ensure_cb(void *arg)
+static bool keeps(const struct agent_effect *e, const struct digest *slot)
 {
-	struct work *k = arg;
-	struct sim_host *h = k->h;
-	if (digest_none(&h->running) && !digest_none(&k->aim.id)) {
-		h->running = k->aim.id;
-		h->started_at = h->w->now_ms;
-		world_say(h->w, "%s: started %s again", h->name.s, k->aim.version.s);
-	}
-	done(k, true, 0, NULL);
-	sim_host_poke(h);
+	for (uint32_t i = 0; i < e->keep_nr; i++)
+		if (digest_eq(&e->keep[i], slot))
+			return true;
+	return false;
 }
 
-static void retain(struct sim_host *h, const struct agent_record *r)
+static void free_slots(struct sim_host *h, const struct agent_effect *e)
 {
 	for (size_t i = 0; h->slots_nr > KEEP_SLOTS && i < h->slots_nr;) {
-		const struct digest *s = &h->slots[i];
-		bool kept = digest_eq(s, &r->running.artifact) || digest_eq(s, &r->good.artifact) ||
-			    digest_eq(s, &r->assignment.fallback.artifact);
-		if (host_planted_retain() && !digest_eq(s, &r->running.artifact))
-			kept = false;
-		if (kept)
+		if (keeps(e, &h->slots[i])) {
 			i++;
-		else
-			slot_free(h, i);
+			continue;
+		}
+		if (digest_eq(&h->slots[i], &h->running_target.artifact) && !digest_none(&h->running))
+			world_violation(h->w, "%s: the slot that runs is freed", h->name.s);
+		slot_free(h, i);
 	}
 }
 
 static void begin(struct sim_host *h, const struct agent_effect *e)
 {
-	static world_fn *const fns[EFFECT_NR] = {
-		[EFFECT_FETCH] = fetch_cb, [EFFECT_STAGE] = stage_cb, [EFFECT_DRAIN] = simple_cb,
-		[EFFECT_STOP] = stop_cb,   [EFFECT_SWAP] = swap_cb,   [EFFECT_START] = start_cb,
-		[EFFECT_PROBE] = probe_cb, [EFFECT_ADMIT] = admit_cb, [EFFECT_ENSURE] = ensure_cb};
-	static const int64_t most_ms[EFFECT_NR] = {
-		[EFFECT_FETCH] = 3000, [EFFECT_STAGE] = 500, [EFFECT_DRAIN] = 2000,
-		[EFFECT_STOP] = 300,   [EFFECT_SWAP] = 5,    [EFFECT_START] = 300,
-		[EFFECT_PROBE] = 0,    [EFFECT_ADMIT] = 20,  [EFFECT_ENSURE] = 100};
-	if (e->kind == EFFECT_RETAIN) {
-		retain(h, e->record);
-		return;
-	}
-	if (e->kind == EFFECT_CANCEL)
-		return; /* it ends by itself and its answer is ignored or late */
+	static world_fn *const fns[AGENT_EFFECT_NR] = {
+		[AGENT_FETCH] = fetch_cb,      [AGENT_UNPACK] = unpack_cb, [AGENT_HOOK] = simple_cb,
+		[AGENT_DRAIN] = simple_cb,     [AGENT_STOP] = stop_cb,	   [AGENT_SWAP] = swap_cb,
+		[AGENT_START] = start_cb,      [AGENT_PROBE] = probe_cb,   [AGENT_UNDRAIN] = undrain_cb,
+		[AGENT_FREE_SLOTS] = simple_cb};
+	static const int64_t most_ms[AGENT_EFFECT_NR] = {
+		[AGENT_FETCH] = 3000, [AGENT_UNPACK] = 500,   [AGENT_HOOK] = 20,   [AGENT_DRAIN] = 2000,
+		[AGENT_STOP] = 300,   [AGENT_SWAP] = 5,	      [AGENT_START] = 300, [AGENT_PROBE] = 1,
+		[AGENT_UNDRAIN] = 20, [AGENT_FREE_SLOTS] = 20};
 	host_check_effect(h, e);
 	struct work *k = calloc(1, sizeof *k);
 	PRE(k != NULL);
@@ -256,21 +273,20 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 			   .life = h->life,
 			   .id = e->id,
 			   .kind = e->kind,
-			   .aim = e->aim,
+			   .target = e->target,
 			   .activation = e->activation,
 			   .began = h->w->now_ms};
-	if (e->kind == EFFECT_ENSURE)
-		k->aim = e->old;
-	if (e->kind == EFFECT_DRAIN) {
+	if (e->kind == AGENT_DRAIN) {
 		h->in_rotation = false;
 		sim_host_poke(h);
 	}
-	int64_t delay = e->kind == EFFECT_PROBE ? PROBE_MS : rng_range(&h->w->rng, 1, most_ms[e->kind]);
+	if (e->kind == AGENT_FREE_SLOTS)
+		free_slots(h, e);
+	int64_t delay = e->kind == AGENT_PROBE ? PROBE_MS : rng_range(&h->w->rng, 1, most_ms[e->kind]);
 	world_at(h->w, delay, fns[e->kind], k);
 }
 
-/* ---- the agent's driver
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the agent's driver ---- */
 
 struct sync {
 	struct sim_host *h;
@@ -283,12 +299,11 @@ static void synced_cb(void *arg)
 	struct sync *s = arg;
 	struct sim_host *h = s->h;
 	if (h->agent_up && s->life == h->life) {
-		struct agent_event ev = {
-			.kind = AGENT_JOURNALED, .now_ms = host_mono(h), .journaled = h->app};
-		if (!host_planted_skip_fsync(h)) {
-			h->record = s->record;
-			h->has_record = true;
-		}
+		struct agent_event ev = {.kind = AGENT_JOURNALED, .now = {host_mono(h)}};
+		ev.journaled.app = h->app;
+		ev.journaled.number = s->record.number;
+		h->record = s->record;
+		h->has_record = true;
 		host_step(h, &ev);
 	}
 	free(s);
@@ -299,27 +314,33 @@ static void write_journal(struct sim_host *h, const struct agent_record *r)
 	struct sync *s = malloc(sizeof *s);
 	PRE(s != NULL);
 	*s = (struct sync){.h = h, .life = h->life, .record = *r};
-	world_at(h->w, h->fsync_ms + (int64_t)rng_below(&h->w->rng, 3), synced_cb, s);
+	/* Writes of one file end in order. */
+	int64_t at = h->w->now_ms + h->fsync_ms + (int64_t)rng_below(&h->w->rng, 3);
+	if (at < h->synced_at)
+		at = h->synced_at;
+	h->synced_at = at;
+	world_at(h->w, at - h->w->now_ms, synced_cb, s);
+}
+
+static const char *version_of(const struct sim_host *h, const struct digest *id)
+{
+	const struct version *v = versions_by_id(h->versions, id);
+	return v == NULL ? "nothing" : v->name.s;
 }
 
 static void spool(struct sim_host *h, const struct agent_report *r)
 {
-	struct arena a;
-	arena_init(&a);
-	Wavetrain__Agent__Chunk *c = wire_chunk(&a, r, 1, h->boots);
-	c->number = ++h->spooled;
-	c->at_wall_ms = h->w->now_ms;
-	struct host_chunk *slot = &h->chunks[c->number % HOST_CHUNKS];
+	struct buf b;
+	buf_init(&b);
+	wire_chunk_encode(r, ++h->spooled, (struct wall_ms){h->w->now_ms}, &b);
+	struct host_chunk *slot = &h->chunks[h->spooled % HOST_CHUNKS];
 	free(slot->p);
-	slot->n = wavetrain__agent__chunk__get_packed_size(c);
-	slot->p = malloc(slot->n + 1);
-	PRE(slot->p != NULL);
-	wavetrain__agent__chunk__pack(c, slot->p);
-	arena_done(&a);
-	if (r->kind == REPORT_RESULT)
-		world_say(h->w, "%s: reports %s %s%s%s", h->name.s, r->record->assignment.target.version.s,
-			  sm_name(&task_machine, (int)r->record->result),
-			  r->record->reason[0] == '\0' ? "" : ": ", r->record->reason);
+	slot->p = b.data; /* the buffer's memory becomes the slot's */
+	slot->n = b.len;
+	if (r->kind == AGENT_REPORT_RESULT)
+		world_say(h->w, "%s: reports %s, runs %s%s%s", h->name.s,
+			  sm_name(&task_machine, (int)r->state), version_of(h, &r->running),
+			  r->reason[0] == '\0' ? "" : ": ", r->reason);
 }
 
 static void timer_cb(void *arg)
@@ -327,26 +348,50 @@ static void timer_cb(void *arg)
 	struct sim_host *h = arg;
 	h->timer = NULL;
 	if (h->agent_up)
-		host_step(h, &(struct agent_event){.kind = AGENT_TIMER, .now_ms = host_mono(h)});
+		host_step(h, &(struct agent_event){.kind = AGENT_TIMER, .now = {host_mono(h)}});
+}
+
+static void set_timer(struct sim_host *h, int64_t at)
+{
+	world_cancel(h->w, h->timer);
+	h->timer = at == 0 ? NULL : world_at(h->w, at > host_mono(h) ? at - host_mono(h) : 1, timer_cb, h);
 }
 
 void host_step(struct sim_host *h, const struct agent_event *ev)
 {
-	static struct agent_update out; /* large; one thread, and done with before the next step */
-	agent_step(&h->agent, ev, &out);
-	for (size_t i = 0; i < out.journal_nr; i++)
-		write_journal(h, out.journal[i]);
-	for (size_t i = 0; i < out.reports_nr; i++)
-		spool(h, &out.reports[i]);
-	for (size_t i = 0; i < out.effects_nr; i++)
-		begin(h, &out.effects[i]);
-	world_cancel(h->w, h->timer);
-	h->timer = out.next_at == 0
-			   ? NULL
-			   : world_at(h->w, out.next_at > host_mono(h) ? out.next_at - host_mono(h) : 0,
-				      timer_cb, h);
-	if (out.reports_nr > 0)
+	/* Large, so on the heap; a step may lead to another before this one's update has been worked off. */
+	struct agent_update *out = calloc(1, sizeof *out);
+	PRE(out != NULL);
+	int rc = agent_step(&h->agent, ev, out);
+	if (rc != E_OK)
+		world_violation(h->w, "%s: the agent refuses event %d: %s", h->name.s, (int)ev->kind,
+				err_name(rc));
+	for (size_t i = 0; i < out->journals_nr; i++)
+		write_journal(h, out->journals[i]);
+	for (size_t i = 0; i < out->cancels_nr; i++)
+		h->cancels[h->cancels_nr++ % HOST_CANCELS] = out->cancels[i];
+	for (size_t i = 0; i < out->effects_nr; i++)
+		begin(h, &out->effects[i]);
+	for (size_t i = 0; i < out->reports_nr; i++)
+		spool(h, &out->reports[i]);
+	set_timer(h, out->next_at.v);
+	if (out->reports_nr > 0)
 		host_report(h);
+	free(out);
+}
+
+/* What the supervisor says of the program, as wavetrain-exec does after the agent's start. */
+static void tell_status(struct sim_host *h)
+{
+	struct agent_event ev = {.kind = AGENT_STATUS, .now = {host_mono(h)}};
+	bool runs = !digest_none(&h->running);
+	ev.status.app = h->app;
+	ev.status.status = runs ? AGENT_RUNNING : AGENT_NOT_RUNNING;
+	if (runs)
+		ev.status.target = h->running_target;
+	ev.status.activation = h->activation;
+	if (h->has_record)
+		host_step(h, &ev);
 }
 
 /* ---- life and death
@@ -374,9 +419,13 @@ void sim_host_start_agent(struct sim_host *h)
 	h->agent_up = true;
 	agent_init(&h->agent);
 	world_say(h->w, "%s: agent starts%s", h->name.s, h->has_record ? "" : ", nothing in its journal");
-	struct agent_event ev = {
-		.kind = AGENT_BOOT, .now_ms = host_mono(h), .boot = {&h->record, h->has_record ? 1 : 0}};
+	struct agent_event ev = {.kind = AGENT_BOOT, .now = {host_mono(h)}};
+	ev.boot.records = &h->record;
+	ev.boot.nr = h->has_record ? 1 : 0;
+	ev.boot.boot = host_boot_id(h);
+	memset(h->cancels, 0, sizeof h->cancels); /* effects are numbered anew */
 	host_step(h, &ev);
+	tell_status(h);
 	host_connect_later(h);
 }
 

@@ -31,7 +31,7 @@ struct versions {
 struct version *versions_get(struct versions *vs, const char *name); /* made if new: a good one */
 const struct version *versions_by_id(const struct versions *vs, const struct digest *id);
 
-enum { HOST_SLOTS = 16, HOST_CHUNKS = 4096 };
+enum { HOST_SLOTS = 16, HOST_CHUNKS = 4096, HOST_CANCELS = 64 };
 
 struct host_chunk {
 	uint8_t *p;
@@ -57,7 +57,10 @@ struct sim_host {
 	bool powered;
 	uint64_t boots;
 	int64_t booted_at;
-	struct digest running; /* target of the program that runs; none = no program */
+	struct digest running;	/* target of the program that runs; none = no program */
+	struct digest last_run; /* of the one that ran last */
+	struct agent_target running_target;
+	uint64_t activation; /* of what runs */
 	int64_t started_at;
 	bool probe_fault; /* set by a scenario: its probes fail from now on */
 	bool in_rotation;
@@ -69,6 +72,9 @@ struct sim_host {
 	bool unsynced; /* a record is being written */
 	int64_t fsync_ms;
 	struct world_event *timer;
+	int64_t synced_at;		/* when the newest journal write ends */
+	uint64_t cancels[HOST_CANCELS]; /* effects given up, newest over oldest */
+	size_t cancels_nr;
 
 	/* the link */
 	bool cut;		    /* nothing passes */

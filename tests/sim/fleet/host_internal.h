@@ -4,6 +4,7 @@
 
 #include "tests/sim/fleet/host.h"
 
+struct agent_boot_id host_boot_id(const struct sim_host *h);
 int64_t host_mono(const struct sim_host *h); /* the host's monotonic clock */
 void host_step(struct sim_host *h, const struct agent_event *ev);
 void host_report(struct sim_host *h); /* there are chunks to send */
@@ -13,9 +14,5 @@ void host_disconnect(struct sim_host *h);
 /* check.c: called at each effect and each start */
 void host_check_effect(struct sim_host *h, const struct agent_effect *e);
 void host_check_start(struct sim_host *h, const struct agent_target *t);
-
-/* planted bugs of the simulated driver */
-bool host_planted_retain(void);
-bool host_planted_skip_fsync(const struct sim_host *h);
 
 #endif

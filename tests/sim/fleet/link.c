@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "agent/wire.h"
+#include "base/err.h"
+#include "proto/envelope.h"
 #include "tests/sim/fleet/host_internal.h"
 #include "tests/sim/fleet/sim.h"
 
@@ -166,7 +168,7 @@ void sim_host_cut(struct sim_host *h, bool cut)
 static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 {
 	Wavetrain__Agent__AppStatus *s = arena_new(a, Wavetrain__Agent__AppStatus);
-	const struct agent_record *r = agent_app_record(&h->agent, 0);
+	const struct agent_app *p = agent_find(&h->agent, &h->app);
 	bool healthy = sim_host_healthy(h);
 	wavetrain__agent__app_status__init(s);
 	s->app = arena_strdup(a, h->app.s);
@@ -175,8 +177,8 @@ static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 		    : healthy		     ? WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY
 					     : WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
 	s->healthy_for_ms = healthy ? (uint64_t)(h->w->now_ms - h->started_at) : 0;
-	s->seq = r == NULL ? 0 : r->assignment.seq;
-	s->step = (uint32_t)agent_app_step(&h->agent, 0);
+	s->seq = p == NULL ? 0 : p->rec.work.seq;
+	s->step = p == NULL ? 0 : (uint32_t)agent_step_of(&p->rec);
 	s->note = arena_strdup(a, "");
 	s->in_rotation = h->in_rotation;
 	return s;
@@ -193,7 +195,7 @@ static void poll_now(struct sim_host *h)
 	arena_init(&a);
 	apps[0] = status(h, &a);
 	m.log_id = h->log_id;
-	m.after_seq = agent_after_seq(&h->agent);
+	m.after_seq = h->agent.after_seq;
 	m.wait_ms = POLL_WAIT_MS;
 	m.apps = apps;
 	m.n_apps = 1;
@@ -265,18 +267,22 @@ static void on_desired(struct sim_host *h, struct arena *a, const envelope *e)
 {
 	const Wavetrain__Agent__Desired *m = e->desired;
 	struct wire_desired d;
+	struct err err;
 	bool newest = e->request_id == h->poll_id; /* an overtaken poll is answered too, and says nothing */
 	if (newest) {
 		world_cancel(h->w, h->poll_timeout);
 		h->poll_timeout = NULL;
 		h->polling = false;
 	}
-	if (!wire_desired(a, m, &d)) {
-		world_violation(h->w, "%s: an answer that breaks the protocol", h->name.s);
+	if (wire_desired_decode(a, m, &d, &err) != E_OK) {
+		world_violation(h->w, "%s: an answer that breaks the protocol: %s", h->name.s, err.text);
 		return;
 	}
-	struct agent_event ev = {
-		.kind = AGENT_DESIRED, .now_ms = host_mono(h), .desired = {d.assignments, d.nr}};
+	struct agent_event ev = {.kind = AGENT_DESIRED, .now = {host_mono(h)}};
+	ev.desired.v = d.assignments;
+	ev.desired.nr = d.nr;
+	ev.desired.up_to_seq = d.up_to_seq;
+	ev.desired.snapshot = d.snapshot;
 	if (d.nr > 0)
 		host_step(h, &ev);
 	if (newest)

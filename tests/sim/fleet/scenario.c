@@ -1,5 +1,6 @@
 /*
- * scenario.c: stories. tests/scenarios/README.md describes the language; each statement is one line, and one function here.
+ * scenario.c: stories. tests/scenarios/README.md describes the language; each statement is one line, and one
+ * function here.
  */
 #include "tests/sim/fleet/scenario.h"
 
@@ -17,7 +18,7 @@ struct story {
 	struct sim s;
 	const char *path;
 	int line;
-	int64_t began; /* of the first deployment after `running` */
+	int64_t began;	/* of the first deployment after `running` */
 	uint64_t first; /* its id; 0 before it */
 	char *said[STORY_MAX];
 	size_t said_nr, heard; /* lines told; up to where `story` has matched */
@@ -27,7 +28,8 @@ struct story {
 
 static void complain(struct story *t, const char *what, const char *detail)
 {
-	fprintf(stderr, "%s:%d: %s%s%s\n", t->path, t->line, what, detail == NULL ? "" : ": ", detail == NULL ? "" : detail);
+	fprintf(stderr, "%s:%d: %s%s%s\n", t->path, t->line, what, detail == NULL ? "" : ": ",
+		detail == NULL ? "" : detail);
 	t->wrong = true;
 }
 
@@ -38,7 +40,9 @@ static void listen_cb(void *arg, const char *line)
 		t->said[t->said_nr++] = strdup(line);
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 struct words {
 	char text[LINE_CAP];
@@ -50,7 +54,8 @@ static void split(struct words *w, const char *line)
 {
 	snprintf(w->text, sizeof w->text, "%s", line);
 	w->nr = 0;
-	for (char *s = strtok(w->text, " \t\n"); s != NULL && w->nr < WORDS_MAX && s[0] != '#'; s = strtok(NULL, " \t\n"))
+	for (char *s = strtok(w->text, " \t\n"); s != NULL && w->nr < WORDS_MAX && s[0] != '#';
+	     s = strtok(NULL, " \t\n"))
 		w->v[w->nr++] = s;
 }
 
@@ -88,7 +93,9 @@ static struct sim_host *host(struct story *t, const char *name)
 	return h;
 }
 
-/* ---- building ----------------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void do_fleet(struct story *t, const struct words *w)
 {
@@ -129,7 +136,8 @@ static void set_regions(struct sim_deploy *d, char *list)
 {
 	char *save;
 	d->regions_nr = 0;
-	for (char *r = strtok_r(list, ",", &save); r != NULL && d->regions_nr < 8; r = strtok_r(NULL, ",", &save))
+	for (char *r = strtok_r(list, ",", &save); r != NULL && d->regions_nr < 8;
+	     r = strtok_r(NULL, ",", &save))
 		d->regions[d->regions_nr++] = r;
 }
 
@@ -197,15 +205,19 @@ static void do_running(struct story *t, const struct words *w)
 	sim_run_ms(&t->s, 60000);
 }
 
-/* ---- what happens --------------------------------------------------------------------------------------------------------------- */
+/* ---- what happens
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void do_operator(struct story *t, const struct words *w, size_t i)
 {
 	static const struct {
 		const char *word;
 		enum verb verb;
-	} verbs[] = {{"pause", VERB_PAUSE}, {"resume", VERB_RESUME},   {"abort", VERB_ABORT},	    {"retry", VERB_RETRY},
-		     {"promote", VERB_PROMOTE}, {"promote-full", VERB_PROMOTE_FULL}, {"rollback", VERB_ROLLBACK}};
+	} verbs[] = {{"pause", VERB_PAUSE},	 {"resume", VERB_RESUME},
+		     {"abort", VERB_ABORT},	 {"retry", VERB_RETRY},
+		     {"promote", VERB_PROMOTE},	 {"promote-full", VERB_PROMOTE_FULL},
+		     {"rollback", VERB_ROLLBACK}};
 	uint32_t wave = is(w, i + 1, "wave") ? (uint32_t)atoi(word(w, i + 2)) - 1 : 0;
 	for (size_t k = 0; k < ARRAY_LEN(verbs); k++)
 		if (is(w, i, verbs[k].word)) {
@@ -296,7 +308,8 @@ static void do_run(struct story *t, const struct words *w)
 		sim_run_ms(&t->s, duration(word(w, 1)));
 }
 
-/* ---- what must hold in the end ----------------------------------------------------------------------------------------------------- */
+/* ---- what must hold in the end
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void expect(struct story *t, const char *what, const char *is_, const char *should)
 {
@@ -345,10 +358,12 @@ static void end_explain(struct story *t, const struct words *w)
 	for (size_t i = 2; i < w->nr; i++)
 		snprintf(want + strlen(want), sizeof want - strlen(want), "%s%s", i == 2 ? "" : " ", w->v[i]);
 	struct deployment_id id = {t->s.deployments};
-	if (drive_explain(coordinator_drive(t->s.c), id, &t->s.arena, (struct wall_ms){t->s.w.now_ms}, &u) != E_OK)
+	if (drive_explain(coordinator_drive(t->s.c), id, &t->s.arena, (struct wall_ms){t->s.w.now_ms}, &u) !=
+	    E_OK)
 		u.reasons_nr = 0;
 	for (size_t i = 0; i < u.reasons_nr; i++)
-		if (strstr(arena_printf(&t->s.arena, "%s: %s", u.reasons[i].object, u.reasons[i].text), want) != NULL)
+		if (strstr(arena_printf(&t->s.arena, "%s: %s", u.reasons[i].object, u.reasons[i].text),
+			   want) != NULL)
 			return;
 	complain(t, "no reason says", want);
 }
@@ -357,7 +372,8 @@ static void end_wave(struct story *t, const struct words *w)
 {
 	struct wave wave;
 	uint32_t i = (uint32_t)atoi(word(w, 2)) - 1;
-	if (view_wave(coordinator_state(t->s.c), &t->s.arena, (struct deployment_id){t->s.deployments}, i, &wave) != E_OK)
+	if (view_wave(coordinator_state(t->s.c), &t->s.arena, (struct deployment_id){t->s.deployments}, i,
+		      &wave) != E_OK)
 		complain(t, "no such wave", word(w, 2));
 	else
 		expect(t, "wave", sm_name(&wave_machine, (int)wave.state), word(w, 3));
@@ -366,9 +382,12 @@ static void end_wave(struct story *t, const struct words *w)
 static void do_end(struct story *t, const struct words *w)
 {
 	if (is(w, 1, "rollout"))
-		expect(t, "rollout", sm_name(&rollout_machine, (int)sim_deployment(&t->s, t->s.deployments).state), word(w, 2));
+		expect(t, "rollout",
+		       sm_name(&rollout_machine, (int)sim_deployment(&t->s, t->s.deployments).state),
+		       word(w, 2));
 	else if (is(w, 1, "first"))
-		expect(t, "first rollout", sm_name(&rollout_machine, (int)sim_deployment(&t->s, t->first).state), word(w, 2));
+		expect(t, "first rollout",
+		       sm_name(&rollout_machine, (int)sim_deployment(&t->s, t->first).state), word(w, 2));
 	else if (is(w, 1, "wave"))
 		end_wave(t, w);
 	else if (is(w, 1, "version"))

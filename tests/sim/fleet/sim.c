@@ -211,7 +211,8 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 					 .state = WAVE_PENDING};
 		PRE(name_set(&waves[w].region, d->regions[w]));
 		for (size_t i = 0; i < s->hosts_nr; i++)
-			if (strcmp(s->hosts[i].region.s, d->regions[w]) == 0 && sim_host_is_live(s, &s->hosts[i])) {
+			if (strcmp(s->hosts[i].region.s, d->regions[w]) == 0 &&
+			    sim_host_is_live(s, &s->hosts[i])) {
 				tasks[nr] = (struct task){.host = s->hosts[i].name,
 							  .wave = (uint32_t)w,
 							  .position = (uint32_t)nr,

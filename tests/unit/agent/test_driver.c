@@ -1,0 +1,175 @@
+#include <ftw.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/driver.h"
+#include "tests/lib/test.h"
+
+static uv_loop_t loop;
+static struct driver *driver;
+static char dir[256];
+static struct agent_effect asked; /* the one effect under way; id 0 = none */
+static unsigned starts, changes;
+static const struct agent_boot_id boot = {1, 2};
+static const char spec[] = "{\"run\":[\"./shop\"]}";
+
+static void on_start(void *arg, const struct agent_effect *e)
+{
+	asked = *e;
+	starts += e->kind == AGENT_START;
+}
+
+static void on_cancel(void *arg, uint64_t effect)
+{
+	asked.id = 0;
+}
+
+static void on_changed(void *arg)
+{
+	changes++;
+}
+
+static int open_driver(void)
+{
+	struct driver_ports ports = {NULL, on_start, on_cancel, on_changed};
+	asked.id = 0;
+	return driver_open(&driver, &loop, dir, boot, &ports, NULL);
+}
+
+static void close_driver(void)
+{
+	driver_close(driver);
+	uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+static int begin(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	snprintf(dir, sizeof(dir), "%s/driver-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	starts = changes = 0;
+	uv_loop_init(&loop);
+	return mkdtemp(dir) == NULL ? -1 : open_driver();
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+	return remove(path);
+}
+
+static int end(void **state)
+{
+	close_driver();
+	return uv_loop_close(&loop) | nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Assigns target 1 with `text` as its rendered file; the digest is that of `spec`. */
+static int assign(const char *text)
+{
+	struct agent_assignment as = {.app = {"shop"}, .seq = 1, .fence = {1, 1, 1}};
+	struct wire_text texts[2] = {
+		{.target = {{1}}, .spec = (const uint8_t *)text, .spec_len = strlen(text)}};
+	as.target = (struct agent_target){.id = {{1}}, .artifact = {{2}}, .type = "tar.zst"};
+	EVP_Digest(spec, strlen(spec), as.target.spec.b, NULL, EVP_sha256(), NULL);
+	struct wire_desired w = {.up_to_seq = 1, .assignments = &as, .texts = texts, .nr = 1};
+	return driver_desired(driver, &w, NULL);
+}
+
+static void end_effect(void)
+{
+	struct agent_event ev = {.kind = AGENT_EFFECT_DONE};
+	const struct agent_app *app = agent_find(driver_agent(driver), &asked.app);
+	ev.done.app = asked.app;
+	ev.done.id = asked.id;
+	ev.done.evidence = (struct agent_evidence){
+		asked.target.id, boot, asked.activation, 0, app->rec.activated_ms + 5, 3, 0};
+	asked.id = 0;
+	driver_done(driver, ev);
+}
+
+static void to_the_end(void)
+{
+	for (int i = 0; i < 50 && asked.id != 0; i++)
+		end_effect();
+}
+
+static enum agent_state state_now(void)
+{
+	struct name app = {"shop"};
+	return agent_find(driver_agent(driver), &app)->rec.state;
+}
+
+static void an_assignment_goes_to_healthy_and_is_reported(void **state)
+{
+	assert_int_equal(assign(spec), E_OK);
+	to_the_end();
+	assert_int_equal(state_now(), AGENT_HEALTHY);
+	assert_true(changes > 0);
+	struct buf b;
+	buf_init(&b);
+	uint64_t last = driver_report(driver, 0, 65536, &b);
+	Wavetrain__Agent__Report *r = wavetrain__agent__report__unpack(NULL, b.len, b.data);
+	assert_non_null(r);
+	assert_int_equal(r->n_chunks, last);
+	assert_int_equal(r->chunks[0]->what_case, WAVETRAIN__AGENT__CHUNK__WHAT_ACCEPTED);
+	assert_int_equal(r->chunks[last - 1]->what_case, WAVETRAIN__AGENT__CHUNK__WHAT_RESULT);
+	assert_int_equal(r->chunks[last - 1]->result->state, STEP_HEALTHY);
+	assert_int_equal(driver_acked(driver, last, NULL), E_OK);
+	assert_int_equal(driver_report(driver, 0, 65536, &b), 0);
+	wavetrain__agent__report__free_unpacked(r, NULL);
+	buf_done(&b);
+}
+
+static void a_restart_goes_on_where_it_was(void **state)
+{
+	assert_int_equal(assign(spec), E_OK);
+	end_effect();
+	assert_int_equal(asked.kind, AGENT_UNPACK);
+	close_driver();
+	assert_int_equal(open_driver(), E_OK);
+	assert_int_equal(asked.kind, AGENT_UNPACK);
+	to_the_end();
+	assert_int_equal(state_now(), AGENT_HEALTHY);
+	close_driver();
+	assert_int_equal(open_driver(), E_OK);
+	to_the_end();
+	assert_int_equal(starts, 1);
+}
+
+static void a_small_report_holds_one_chunk_at_a_time(void **state)
+{
+	assert_int_equal(assign(spec), E_OK);
+	to_the_end();
+	struct buf b;
+	buf_init(&b);
+	assert_int_equal(driver_report(driver, 0, 1, &b), 1);
+	buf_reset(&b);
+	assert_int_equal(driver_report(driver, 1, 1, &b), 2);
+	buf_done(&b);
+}
+
+static void a_rendered_file_that_was_changed_is_refused(void **state)
+{
+	struct digest id = {{1}};
+	struct buf b;
+	buf_init(&b);
+	assert_int_equal(assign("{\"run\":[\"./evil\"]}"), E_PROTOCOL);
+	assert_int_equal(asked.id, 0);
+	assert_int_equal(driver_text(driver, &id, &b, NULL), E_NOT_FOUND);
+	assert_int_equal(assign(spec), E_OK);
+	assert_int_equal(driver_text(driver, &id, &b, NULL), E_OK);
+	assert_string_equal(buf_cstr(&b), spec);
+	buf_done(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_assignment_goes_to_healthy_and_is_reported, begin, end),
+		cmocka_unit_test_setup_teardown(a_restart_goes_on_where_it_was, begin, end),
+		cmocka_unit_test_setup_teardown(a_small_report_holds_one_chunk_at_a_time, begin, end),
+		cmocka_unit_test_setup_teardown(a_rendered_file_that_was_changed_is_refused, begin, end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

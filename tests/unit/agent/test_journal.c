@@ -1,0 +1,111 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/journal.h"
+#include "tests/lib/test.h"
+
+static char dir[256], file[300];
+
+static int make_dir(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	snprintf(dir, sizeof(dir), "%s/journal-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(file, sizeof(file), "%s/shop.journal", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	unlink(file);
+	return rmdir(dir);
+}
+
+static struct agent_record sample(void)
+{
+	struct agent_record r = {
+		.app = {"shop"}, .number = 7, .state = AGENT_PROBING, .touched = true, .starts = 2};
+	r.work = (struct agent_assignment){.app = {"shop"}, .seq = 9, .fence = {1, 2, 3}, .deadline_ms = 5};
+	memset(r.runs.id.b, 4, DIGEST_LEN);
+	strcpy(r.runs.type, "tar.gz");
+	strcpy(r.reason, "PROBING: http 503");
+	r.cause = STEP_CAUSE_VERSION;
+	r.code = E_UNAVAILABLE;
+	r.activation = 11;
+	r.activated_ms = -3;
+	r.evidence.passes = 3;
+	return r;
+}
+
+static void what_is_written_is_read(void **state)
+{
+	struct agent_record r = sample(), got[2];
+	size_t nr;
+	assert_int_equal(journal_write(dir, &r, NULL), E_OK);
+	r.number = 8;
+	assert_int_equal(journal_write(dir, &r, NULL), E_OK);
+	assert_int_equal(journal_load(dir, got, 2, &nr, NULL), E_OK);
+	assert_int_equal(nr, 1);
+	struct buf a, b;
+	buf_init(&a);
+	buf_init(&b);
+	journal_encode(&r, &a);
+	journal_encode(&got[0], &b);
+	assert_int_equal(a.len, b.len);
+	assert_memory_equal(a.data, b.data, a.len);
+	assert_string_equal(got[0].reason, r.reason);
+	assert_int_equal(got[0].activated_ms, -3);
+	buf_done(&a);
+	buf_done(&b);
+}
+
+static void every_changed_byte_is_noticed(void **state)
+{
+	struct agent_record r = sample(), got;
+	struct buf b;
+	buf_init(&b);
+	journal_encode(&r, &b);
+	for (size_t i = 0; i < b.len; i++) {
+		b.data[i] ^= 0x10;
+		assert_int_not_equal(journal_decode(&got, b.data, b.len, NULL), E_OK);
+		b.data[i] ^= 0x10;
+		assert_int_not_equal(journal_decode(&got, b.data, i, NULL), E_OK);
+	}
+	assert_int_equal(journal_decode(&got, b.data, b.len, NULL), E_OK);
+	buf_done(&b);
+}
+
+static void a_damaged_file_makes_its_app_unknown(void **state)
+{
+	struct agent_record r = sample(), got[1];
+	size_t nr;
+	assert_int_equal(journal_write(dir, &r, NULL), E_OK);
+	assert_int_equal(truncate(file, 100), 0);
+	assert_int_equal(journal_load(dir, got, 1, &nr, NULL), E_OK);
+	assert_int_equal(nr, 1);
+	assert_true(got[0].unknown);
+	assert_string_equal(got[0].app.s, "shop");
+	assert_int_equal(got[0].state, AGENT_IDLE);
+	assert_true(digest_none(&got[0].runs.id));
+}
+
+static void a_directory_that_is_not_there_is_an_error(void **state)
+{
+	struct agent_record r = sample();
+	struct err e;
+	assert_int_equal(journal_write("/nonexistent/wavetrain", &r, &e), E_IO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_is_written_is_read, make_dir, remove_dir),
+		cmocka_unit_test(every_changed_byte_is_noticed),
+		cmocka_unit_test_setup_teardown(a_damaged_file_makes_its_app_unknown, make_dir, remove_dir),
+		cmocka_unit_test(a_directory_that_is_not_there_is_an_error),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
