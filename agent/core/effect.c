@@ -52,6 +52,8 @@ static void keep_add(struct agent_effect *e, const struct agent_target *t)
 static void keep_list(struct agent_effect *e, const struct agent_record *r)
 {
 	keep_add(e, &r->runs);
+	if (PLANTED(PLANTED_FREES_GOOD))
+		return;
 	keep_add(e, &r->good);
 	keep_add(e, &r->work.fallback);
 	keep_add(e, &r->work.target);

@@ -10,7 +10,8 @@ enum agent_planted {
 	PLANTED_ACCEPT_LOWER_FENCE = 2,
 	PLANTED_EVIDENCE_FROM_OLD = 4, /* any evidence counts, whatever it was measured of */
 	PLANTED_ENDLESS_STARTS = 8,    /* starts are not counted */
-	PLANTED_NO_REVERT = 16	       /* a failed target stays where it is */
+	PLANTED_NO_REVERT = 16,	       /* a failed target stays where it is */
+	PLANTED_FREES_GOOD = 32	       /* only what runs is kept: the rollback target's slot is freed */
 };
 
 #ifdef PLANTED_BUGS

@@ -179,7 +179,9 @@ static _Noreturn void child(int fd, int out, const struct inspect_limits *limits
 	struct verdict v = {0};
 	struct err e = {0};
 	/* Not RLIMIT_AS: the parent has the whole state mapped, which counts there. */
+#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts as data */
 	limit(RLIMIT_DATA, (rlim_t)MEMORY_MAX_MIB << 20);
+#endif
 	limit(RLIMIT_CPU, CPU_MAX_S);
 	limit(RLIMIT_FSIZE, 0);
 	limit(RLIMIT_CORE, 0);

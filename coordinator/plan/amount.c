@@ -1,5 +1,7 @@
 #include "coordinator/plan/amount.h"
 
+#include "base/planted.h"
+
 uint32_t amount_up(struct amount x, uint32_t n)
 {
 	uint64_t v = x.is_share ? ((uint64_t)x.v * n + 999) / 1000 : x.v;
@@ -10,5 +12,6 @@ uint32_t amount_up(struct amount x, uint32_t n)
 
 uint32_t amount_down(struct amount x, uint32_t n)
 {
-	return x.is_share ? (uint32_t)((uint64_t)x.v * n / 1000) : x.v;
+	uint64_t up = BUG(BUG_BUDGET_ROUNDED_UP) ? 999 : 0;
+	return x.is_share ? (uint32_t)(((uint64_t)x.v * n + up) / 1000) : x.v;
 }

@@ -3,6 +3,7 @@
  * kept; hosts that are out anyway go first because they cost nothing (D2). Back: reverse order, larger steps,
  * its own floor (D9).
  */
+#include "base/planted.h"
 #include "coordinator/plan/amount.h"
 #include "coordinator/plan/step.h"
 
@@ -94,10 +95,17 @@ static bool too_early(const struct step *s, enum availability avail)
 	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
 }
 
+static bool waits(const struct step *s, const struct task *t)
+{
+	bool again = BUG(BUG_DOUBLE_DISPATCH) && t->state == TASK_ASSIGNED &&
+		     t->assigned_at.v < s->v->leading_since.v;
+	return t->state == TASK_QUEUED || again;
+}
+
 static void pick_queued(struct step *s, struct picks *p, const struct tally *w, enum availability avail)
 {
 	for (size_t i = w->first; i < w->end; i++) {
-		if (s->v->tasks[i].state != TASK_QUEUED || s->v->hosts[i].avail != avail)
+		if (!waits(s, &s->v->tasks[i]) || s->v->hosts[i].avail != avail)
 			continue;
 		if (too_early(s, avail)) {
 			p->refusal = arena_printf(

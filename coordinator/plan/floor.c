@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/planted.h"
+
 enum { KINDS = 3 };
 
 uint32_t floor_of(permille p, uint32_t n)
@@ -88,7 +90,8 @@ void floors_init(struct floors *f, struct arena *a, const struct task *tasks, co
 	for (size_t i = 0; i < nr; i++)
 		count_task(f, &tasks[i], &hosts[i], i);
 	for (size_t i = 0; i < f->nr; i++)
-		f->v[i].floor = floor_of(p, f->v[i].hosts);
+		f->v[i].floor = floor_of(p, f->v[i].hosts) -
+				(BUG(BUG_FLOOR_OFF_BY_ONE) && f->v[i].hosts > 0 && p > 0);
 }
 
 const struct domain *floors_forbids(const struct floors *f, const struct host_view *hosts, size_t i)

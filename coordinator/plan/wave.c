@@ -6,6 +6,7 @@
  * (D6)
  *                          +----------+-> FAILED           over the failure budget
  */
+#include "base/planted.h"
 #include "coordinator/plan/amount.h"
 #include "coordinator/plan/step.h"
 
@@ -29,7 +30,7 @@ static bool is_over(enum wave_state s)
 
 static bool on_pending(struct step *s, uint32_t w)
 {
-	for (uint32_t i = 0; i < w; i++) {
+	for (uint32_t i = 0; i < w && !BUG(BUG_WAVE_ORDER); i++) {
 		if ((s->v->waves[w].after & SM_TO(i)) == 0 || is_over(s->v->waves[i].state))
 			continue;
 		step_reason(s, step_wave_name(s, w), (struct wall_ms){0}, "waits for %s, which is %s",

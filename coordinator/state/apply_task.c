@@ -1,6 +1,7 @@
 /*
  * apply_task.c: hosts are told what to run, say how it went, and come late.
  */
+#include "base/planted.h"
 #include "coordinator/state/internal.h"
 
 static bool may_assign(const struct deployment *d, enum direction dir)
@@ -48,6 +49,8 @@ static bool assign_one(struct apply *ap, const struct deployment *d, const struc
 	if (view_host(ap->st, ap->a, host, &h) != E_OK || h.removed ||
 	    view_task(ap->st, ap->a, d->id, host, &t) != E_OK)
 		return false;
+	if (BUG(BUG_DOUBLE_DISPATCH) && t.state == TASK_ASSIGNED && to == TASK_ASSIGNED)
+		t.state = TASK_QUEUED;
 	if (!sm_edge_allowed(&task_machine, (int)t.state, (int)to))
 		return false;
 	t.direction = ap->c->assign.direction;
@@ -86,6 +89,8 @@ int apply_assign(struct apply *ap)
 static bool evidence_counts(const struct evidence *e, const struct target *expected)
 {
 	if (digest_none(&expected->id))
+		return true;
+	if (BUG(BUG_EVIDENCE_UNCHECKED))
 		return true;
 	return digest_eq(&e->target, &expected->id) && e->activation > 0 && e->passes > 0 &&
 	       e->measured_ms >= e->activated_ms;

@@ -25,6 +25,7 @@ struct check {
 	uint64_t obeyed[SIM_HOSTS_MAX];	   /* highest epoch each host began an effect of */
 	int64_t down_since[SIM_HOSTS_MAX]; /* not available since; 0 = available */
 	int64_t up_since[SIM_HOSTS_MAX];
+	uint32_t retries;      /* said by operators, ever */
 	struct digest *chains; /* by index */
 	size_t chains_nr;
 };
@@ -263,6 +264,65 @@ static void on_wave_passed(struct check *c, const struct command *cmd)
 				bad, budget);
 }
 
+/* D1: what is HEALTHY was measured of the target after its activation. */
+static void check_evidence(struct check *c, const struct changes *ch)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct task t;
+	for (size_t i = 0; i < ch->nr; i++) {
+		if (ch->v[i].kind != CHANGE_TASK || ch->v[i].to != TASK_HEALTHY ||
+		    ch->v[i].from == ch->v[i].to)
+			continue;
+		if (view_deployment(st(c), a, ch->v[i].deployment, &d) != E_OK ||
+		    view_task(st(c), a, d.id, &ch->v[i].host, &t) != E_OK)
+			continue;
+		bool good = digest_eq(&t.evidence.target, &d.target.id) &&
+			    t.evidence.measured_ms >= t.evidence.activated_ms;
+		if (!good)
+			world_violation(&c->s->w, "%s became HEALTHY by evidence from before its activation",
+					t.host.s);
+	}
+}
+
+enum { DEADLINE_SLACK_MS = 30000, LEADING_MS = 150000 }; /* a look every second; the grace is 90 s */
+
+/* D3: no task stays in hand past its deadline while there is a coordinator to end it. */
+static bool check_one_rollout(void *arg, const struct deployment *d)
+{
+	struct check *c = arg;
+	struct arena *a = &c->s->arena;
+	struct deployment again;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr;
+	if (view_rollout(st(c), a, d->id, &again, &waves, &tasks, &nr) != E_OK)
+		return true;
+	for (size_t i = 0; i < nr; i++) {
+		const struct task *t = &tasks[i];
+		if (t->direction == DIRECTION_FORWARD && t->attempts > 1 + c->retries)
+			world_violation(&c->s->w, "%s was assigned %u times with %u retries asked for",
+					t->host.s, t->attempts, c->retries);
+		int64_t up = c->s->w.now_ms - coordinator_since(c->s->c);
+		if (in_hand(t->state) && t->deadline.v != 0 &&
+		    c->s->w.now_ms > t->deadline.v + DEADLINE_SLACK_MS && up > LEADING_MS)
+			world_violation(&c->s->w, "%s is still %s long after its deadline", t->host.s,
+					sm_name(&task_machine, (int)t->state));
+	}
+	return true;
+}
+
+static void check_deadlines(struct check *c)
+{
+	view_each_active(st(c), &c->s->arena, check_one_rollout, c);
+}
+
+void check_now(struct check *c)
+{
+	if (coordinator_up(c->s->c))
+		check_deadlines(c);
+}
+
 void check_applied(struct check *c, const struct command *cmd, const struct command_reply *r,
 		   const struct changes *ch)
 {
@@ -282,6 +342,10 @@ void check_applied(struct check *c, const struct command *cmd, const struct comm
 		note_assignments(c, cmd, index);
 		on_assign(c, cmd);
 	}
+	if (cmd->kind == COMMAND_VERB && cmd->verb.verb == VERB_RETRY)
+		c->retries++;
+	check_evidence(c, ch);
+	check_deadlines(c);
 	if (cmd->kind == COMMAND_WAVE_MOVE && cmd->wave_move.to == WAVE_PASSED)
 		on_wave_passed(c, cmd);
 }

@@ -33,6 +33,7 @@ struct coordinator {
 	struct world_event *disk, *timer;
 	int64_t fsync_ms;
 	uint64_t life, term;
+	int64_t since;
 	bool up;
 	struct arena arena;
 };
@@ -58,6 +59,11 @@ uint64_t coordinator_index(const struct coordinator *c)
 uint64_t coordinator_term(const struct coordinator *c)
 {
 	return c->term;
+}
+
+int64_t coordinator_since(const struct coordinator *c)
+{
+	return c->since;
 }
 
 bool coordinator_up(const struct coordinator *c)
@@ -239,6 +245,7 @@ static void start(struct coordinator *c)
 		apply(c, i, true);
 	arena_reset(&c->arena);
 	c->term++;
+	c->since = c->w->now_ms;
 	c->up = true;
 	c->drive = drive_new(&cfg, &ports, c->st, c->events);
 	drive_lead(c->drive, (struct wall_ms){c->w->now_ms});

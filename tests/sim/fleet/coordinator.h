@@ -45,6 +45,7 @@ void coordinator_request(struct coordinator *c, struct token t, const uint8_t *p
 struct state *coordinator_state(struct coordinator *c);
 struct drive *coordinator_drive(struct coordinator *c);
 uint64_t coordinator_index(const struct coordinator *c);
+int64_t coordinator_since(const struct coordinator *c); /* virtual time it began to lead */
 uint64_t coordinator_term(const struct coordinator *c);
 
 #endif

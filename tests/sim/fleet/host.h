@@ -62,6 +62,7 @@ struct sim_host {
 	struct agent_target running_target;
 	uint64_t activation; /* of what runs */
 	int64_t started_at;
+	bool stale_probe; /* its probes measure what ran before */
 	bool probe_fault; /* set by a scenario: its probes fail from now on */
 	bool in_rotation;
 
@@ -77,6 +78,7 @@ struct sim_host {
 	size_t cancels_nr;
 
 	/* the link */
+	bool replays; /* somebody sends it old frames again */
 	bool cut;		    /* nothing passes */
 	uint64_t session;	    /* 0 = none */
 	uint64_t requests, poll_id; /* given out; of the newest poll */

@@ -15,4 +15,7 @@ void host_disconnect(struct sim_host *h);
 void host_check_effect(struct sim_host *h, const struct agent_effect *e);
 void host_check_start(struct sim_host *h, const struct agent_target *t);
 
+/* plant.c: the simulated disk says that it has what it has not */
+bool sim_skips_fsync(void);
+
 #endif

@@ -29,6 +29,13 @@ struct flight {
 	struct buf bytes;
 };
 
+static void flight_free(void *arg)
+{
+	struct flight *f = arg;
+	buf_done(&f->bytes);
+	free(f);
+}
+
 static int64_t latency(struct sim_host *h)
 {
 	return rng_range(&h->w->rng, 1, 40);
@@ -40,8 +47,7 @@ static void arrive_cb(void *arg)
 	struct sim_host *h = f->h;
 	if (!h->cut && h->session == f->session && coordinator_up(h->c))
 		coordinator_request(h->c, f->token, f->bytes.data, f->bytes.len);
-	buf_done(&f->bytes);
-	free(f);
+	flight_free(f);
 }
 
 static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct arena *a)
@@ -54,7 +60,7 @@ static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct
 	e->boot_id = id128_bytes(a, 1, h->boots);
 	e->cluster_id = id128_bytes(a, SIM_CLUSTER_HI, SIM_CLUSTER_LO);
 	envelope_encode(&f->bytes, e);
-	world_at(h->w, latency(h), arrive_cb, f);
+	world_at_owning(h->w, latency(h), arrive_cb, f, flight_free);
 }
 
 /* ---- down and up
@@ -141,8 +147,8 @@ void host_connect_later(struct sim_host *h)
 	struct dial *d = malloc(sizeof *d);
 	PRE(d != NULL);
 	*d = (struct dial){h, h->life};
-	world_at(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS),
-		 dial_cb, d);
+	world_at_owning(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS),
+			dial_cb, d, free);
 }
 
 void sim_host_dropped(struct sim_host *h, uint64_t session)
@@ -260,6 +266,7 @@ void host_report(struct sim_host *h)
 struct reply {
 	struct sim_host *h;
 	uint64_t session;
+	bool replay; /* a copy that comes long after, from whatever session it was */
 	struct buf bytes;
 };
 
@@ -318,29 +325,50 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 	}
 }
 
+static void reply_free(void *arg)
+{
+	struct reply *r = arg;
+	buf_done(&r->bytes);
+	free(r);
+}
+
+/* Of old frames only desired state is worth replaying: it is what a fence is for. */
+static void take_reply(struct reply *r, struct arena *a)
+{
+	struct sim_host *h = r->h;
+	const envelope *e = envelope_decode(a, r->bytes.data, r->bytes.len);
+	if (e == NULL)
+		world_violation(h->w, "%s: an answer that is no envelope", h->name.s);
+	else if (!r->replay || e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED)
+		on_reply(h, a, e);
+}
+
 static void reply_cb(void *arg)
 {
 	struct reply *r = arg;
 	struct sim_host *h = r->h;
 	struct arena a;
 	arena_init(&a);
-	if (h->agent_up && !h->cut && h->session == r->session) {
-		const envelope *e = envelope_decode(&a, r->bytes.data, r->bytes.len);
-		if (e == NULL)
-			world_violation(h->w, "%s: an answer that is no envelope", h->name.s);
-		else
-			on_reply(h, &a, e);
-	}
+	if (h->agent_up && !h->cut && (r->replay || h->session == r->session))
+		take_reply(r, &a);
 	arena_done(&a);
-	buf_done(&r->bytes);
-	free(r);
+	reply_free(r);
+}
+
+static void reply_later(struct sim_host *h, uint64_t session, const uint8_t *p, size_t n, int64_t delay_ms,
+			bool replay)
+{
+	struct reply *r = calloc(1, sizeof *r);
+	PRE(r != NULL);
+	*r = (struct reply){.h = h, .session = session, .replay = replay};
+	buf_put(&r->bytes, p, n);
+	world_at_owning(h->w, delay_ms, reply_cb, r, reply_free);
 }
 
 void sim_host_answer(struct sim_host *h, uint64_t session, const uint8_t *p, size_t n)
 {
-	struct reply *r = calloc(1, sizeof *r);
-	PRE(r != NULL);
-	*r = (struct reply){.h = h, .session = session};
-	buf_put(&r->bytes, p, n);
-	world_at(h->w, latency(h), reply_cb, r);
+	enum { REPLAY_MOST_MS = 300000 };
+	reply_later(h, session, p, n, latency(h), false);
+	if (h->replays && rng_chance(&h->w->rng, 200))
+		reply_later(h, session, p, n, rng_range(&h->w->rng, 1, REPLAY_MOST_MS), true);
 }

@@ -3,18 +3,21 @@
  *
  *   wavetrain-sim --seeds N [--start S] [--verbose]     random runs
  *   wavetrain-sim --scenario FILE [--verbose]           one story
+ *   wavetrain-sim-planted --plant BUG --seeds N         a fault is put in: exit 0 when it is found within N
+ * seeds
  */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/fleet/plant.h"
 #include "tests/sim/fleet/scenario.h"
 #include "tests/sim/fleet/seeds.h"
 
 struct options {
 	uint64_t seeds, start;
-	const char *scenario;
+	const char *scenario, *plant;
 	bool verbose, twice;
 };
 
@@ -27,10 +30,13 @@ static int usage(void)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{"seeds", required_argument, NULL, 'n'},    {"start", required_argument, NULL, 's'},
-		{"scenario", required_argument, NULL, 'f'}, {"verbose", no_argument, NULL, 'v'},
-		{"twice", no_argument, NULL, '2'},	    {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"seeds", required_argument, NULL, 'n'},
+					      {"start", required_argument, NULL, 's'},
+					      {"scenario", required_argument, NULL, 'f'},
+					      {"verbose", no_argument, NULL, 'v'},
+					      {"twice", no_argument, NULL, '2'},
+					      {"plant", required_argument, NULL, 'p'},
+					      {NULL, 0, NULL, 0}};
 	int c;
 	*o = (struct options){.start = 1};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -44,6 +50,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->verbose = true;
 		else if (c == '2')
 			o->twice = true;
+		else if (c == 'p')
+			o->plant = optarg;
 		else
 			return false;
 	}
@@ -86,5 +94,7 @@ int main(int argc, char **argv)
 	struct options o;
 	if (!parse(argc, argv, &o))
 		return usage();
+	if (o.plant != NULL)
+		return plant_run(o.plant, o.seeds, o.start);
 	return o.scenario != NULL ? scenario_run_file(o.scenario, o.verbose) : run_seeds(&o);
 }

@@ -19,6 +19,8 @@ enum fault {
 	FAULT_COORDINATOR,
 	FAULT_DISK,
 	FAULT_PROBE,
+	FAULT_STALE,
+	FAULT_REPLAY,
 	FAULT_VERB,
 	FAULT_CHURN,
 	FAULT_NR
@@ -172,6 +174,12 @@ static void one_fault(struct run *r)
 	case FAULT_PROBE:
 		h->probe_fault = chance(r, 300);
 		break;
+	case FAULT_STALE:
+		h->stale_probe = chance(r, 300);
+		break;
+	case FAULT_REPLAY:
+		h->replays = true;
+		break;
 	case FAULT_VERB:
 		sim_verb(&r->s, r->s.deployments, (enum verb)(1 + below(r, VERB_NR - 1)),
 			 (uint32_t)below(r, 3));
@@ -192,6 +200,7 @@ static void heal(struct run *r)
 		coordinator_fault(r);
 	for (size_t i = 0; i < r->s.hosts_nr; i++) {
 		r->s.hosts[i].probe_fault = false;
+		r->s.hosts[i].stale_probe = false;
 		sim_host_cut(&r->s.hosts[i], false);
 		sim_host_boot(&r->s.hosts[i]);
 		sim_host_start_agent(&r->s.hosts[i]);
@@ -260,6 +269,7 @@ static void faulty_rollout(struct run *r, const char *version)
 	uint64_t id = r->s.deployments;
 	for (int64_t i = 0, n = below(r, 60); i < n && r->s.w.violation[0] == '\0'; i++) {
 		sim_run_ms(&r->s, 1 + below(r, 20000));
+		check_now(r->s.check);
 		one_fault(r);
 	}
 	heal(r);

@@ -48,7 +48,7 @@ static void drop_hook(void *arg, uint64_t session, const char *why)
 	struct drop *d = malloc(sizeof *d);
 	PRE(d != NULL);
 	*d = (struct drop){h, session};
-	world_at(&s->w, 0, drop_cb, d);
+	world_at_owning(&s->w, 0, drop_cb, d, free);
 }
 
 static void say_change(struct sim *s, const struct change *ch)
@@ -265,6 +265,8 @@ bool sim_run_until_over(struct sim *s, uint64_t id, int64_t ms)
 		if (d.state != 0 && (d.state == ROLLOUT_HELD || sm_terminal(&rollout_machine, (int)d.state)))
 			return true;
 		sim_run_ms(s, SLICE_MS);
+		if (t % 60000 == 0)
+			check_now(s->check);
 	}
 	return false;
 }

@@ -61,6 +61,7 @@ struct check *check_new(struct sim *s);
 void check_free(struct check *c);
 void check_applied(struct check *c, const struct command *cmd, const struct command_reply *r,
 		   const struct changes *ch);
+void check_now(struct check *c);       /* what must hold although nothing happens */
 void check_watch(struct check *c);     /* after each event */
 void check_restarted(struct check *c); /* the coordinator has replayed its log */
 void check_over(struct check *c,

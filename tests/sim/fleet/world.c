@@ -10,6 +10,7 @@ struct world_event {
 	uint64_t sequence;
 	world_fn *fn; /* NULL: cancelled */
 	void *arg;
+	world_fn *drop; /* NULL: owns nothing */
 };
 
 void world_init(struct world *w, uint64_t seed)
@@ -20,8 +21,11 @@ void world_init(struct world *w, uint64_t seed)
 
 void world_done(struct world *w)
 {
-	for (size_t i = 0; i < w->nr; i++)
+	for (size_t i = 0; i < w->nr; i++) {
+		if (w->heap[i]->drop != NULL)
+			w->heap[i]->drop(w->heap[i]->arg);
 		free(w->heap[i]);
+	}
 	free(w->heap);
 }
 
@@ -76,6 +80,14 @@ struct world_event *world_at(struct world *w, int64_t delay_ms, world_fn *fn, vo
 	}
 	w->heap[w->nr] = e;
 	sift_up(w, w->nr++);
+	return e;
+}
+
+struct world_event *world_at_owning(struct world *w, int64_t delay_ms, world_fn *fn, void *arg,
+				    world_fn *drop)
+{
+	struct world_event *e = world_at(w, delay_ms, fn, arg);
+	e->drop = drop;
 	return e;
 }
 

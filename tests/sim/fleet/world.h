@@ -32,6 +32,10 @@ void world_init(struct world *w, uint64_t seed);
 void world_done(struct world *w);
 /* Calls fn(arg) at now + delay. Returns a handle that world_cancel takes until the event has run. */
 struct world_event *world_at(struct world *w, int64_t delay_ms, world_fn *fn, void *arg);
+/* The same for an event that owns `arg`: drop(arg) is called instead when the world ends before it. fn must
+ * free it otherwise. */
+struct world_event *world_at_owning(struct world *w, int64_t delay_ms, world_fn *fn, void *arg,
+				    world_fn *drop);
 void world_cancel(struct world *w, struct world_event *e);
 /* Runs the next event; false when there is none or it lies after `until_ms`. */
 bool world_step(struct world *w, int64_t until_ms);

@@ -1,0 +1,5 @@
+#include "base/planted.h"
+
+#ifdef PLANTED_BUGS
+unsigned planted_bugs;
+#endif
