@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "coordinator/state/store_mem.h"
 
 struct entry {
@@ -205,7 +206,8 @@ static void port_propose(void *arg, const struct command *cmd, drive_proposed_fn
 static void port_answer(void *arg, struct token t, const uint8_t *p, size_t n)
 {
 	struct coordinator *c = arg;
-	c->hooks.answer(c->hooks.arg, t, p, n);
+	if (c->up)
+		c->hooks.answer(c->hooks.arg, t, p, n);
 }
 
 static void port_trust(void *arg, uint64_t session)
@@ -254,11 +256,15 @@ static void start(struct coordinator *c)
 
 static void stop(struct coordinator *c)
 {
+	const struct command_reply lost = {.code = E_UNKNOWN_OUTCOME, .text = "killed"};
 	world_cancel(c->w, c->timer);
 	world_cancel(c->w, c->disk);
 	c->timer = c->disk = NULL;
+	c->up = false; /* from here on nothing it says reaches anyone; whoever waits only frees what it holds */
 	for (struct proposal *p = c->first, *next; p != NULL; p = next) {
 		next = p->next;
+		if (p->done != NULL)
+			p->done(p->arg, lost.code, &lost);
 		proposal_free(p);
 	}
 	c->first = NULL;
@@ -267,7 +273,6 @@ static void stop(struct coordinator *c)
 	state_free(c->st);
 	store_mem_free(c->store);
 	c->drive = NULL;
-	c->up = false;
 }
 
 struct coordinator *coordinator_new(struct world *w, const struct coordinator_hooks *hooks)
