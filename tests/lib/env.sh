@@ -34,7 +34,7 @@ build_in() { # DIR SETUP-OPTIONS...
 	ninja -C "$dir" --quiet >"$dir/build.log" 2>&1 || { grep -E 'error|FAILED' "$dir/build.log" | head -40; return 1; }
 }
 
-build_plain() { build_in build; }
+build_plain() { build_in build && rm -f build/long.txt; }
 # Not -Werror here: the sanitizers' own instrumentation makes gcc warn of what is not there. The plain build is where warnings are errors.
 build_sanitized() { build_in build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false -Dbuildtype=debug -Doptimization=1; }
 
@@ -49,5 +49,27 @@ run_meson() {
 		meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
 }
 
+# long NAME COMMAND...: one result of build/long.txt.
+long() {
+	local name=$1
+	shift
+	if "$@" >"build/long-${name//\//-}.log" 2>&1; then
+		echo "pass $name $(tail -1 "build/long-${name//\//-}.log")" | tee -a build/long.txt
+	else
+		tail -20 "build/long-${name//\//-}.log"
+		echo "fail $name" | tee -a build/long.txt
+		return 1
+	fi
+}
+
+long_suites() {
+	local status=0
+	long long/sim build/tests/sim/wavetrain-sim --seeds 5000 --start 10000 || status=1
+	long long/raft-3 build/tests/sim/raft/raft_sim --seeds 1000 --start 10000 --nodes 3 || status=1
+	long long/raft-5 build/tests/sim/raft/raft_sim --seeds 500 --start 10000 --nodes 5 || status=1
+	long long/kill-100 python3 tests/cluster/kill_coordinator.py build/coordinator/wavetraind build/coordinator/cli/wavetrain 100 || status=1
+	return $status
+}
+
 # report: the last line. Fails when anything failed or nothing ran.
-report() { python3 tests/lib/count.py "${junit_files[@]:-}" build-fuzz/results.txt; }
+report() { python3 tests/lib/count.py "${junit_files[@]:-}" build-fuzz/results.txt build/long.txt; }

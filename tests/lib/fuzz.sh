@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # fuzz.sh SECONDS: builds every tests/fuzz/fuzz_*.c with libFuzzer, ASan and UBSan, proves with a canary that a finding is
-# seen, and runs each target. Results go to build-fuzz/results.txt for the final count.
+# seen, and runs each target from FUZZ_SEED (default 1, so that a run repeats). Results go to build-fuzz/results.txt for the final count.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 seconds=$1
@@ -26,7 +26,7 @@ for target in build-fuzz/tests/fuzz/fuzz_*; do
 		fi
 		continue
 	fi
-	if "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="build-fuzz/$name-" "$work" "$seeds" \
+	if "$target" -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="build-fuzz/$name-" "$work" "$seeds" \
 		>"build-fuzz/$name.log" 2>&1; then
 		echo "pass fuzz/$name $(grep -oE '^#[0-9]+' "build-fuzz/$name.log" | tail -1) runs" >>"$results"
 	else
