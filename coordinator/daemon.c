@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "coordinator/adapters/artifact_http.h"
 #include "coordinator/adapters/store_lmdb.h"
 #include "coordinator/artifact/store.h"
 #include "sys/log.h"
@@ -162,6 +163,17 @@ static int open_drive(struct daemon *d, struct err *e)
 	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
 }
 
+static int open_artifacts(struct daemon *d, struct err *e)
+{
+	char ca[CONFIG_PATH_CAP], cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
+	const struct artifact_http_config cfg = {.address = d->cfg.listen,
+						 .port = d->cfg.artifact_port,
+						 .ca = config_path(&d->cfg, "ca.pem", ca),
+						 .cert = config_path(&d->cfg, "cert.pem", cert),
+						 .key = config_path(&d->cfg, "key.pem", key)};
+	return artifact_http_open(&d->artifact_http, &d->loop, d->artifacts, &cfg, e);
+}
+
 static int open_admin(struct daemon *d, struct err *e)
 {
 	const struct admin_config cfg = {.path = d->cfg.socket,
@@ -197,8 +209,8 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	open_handles(d);
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
-	static int (*const steps[])(struct daemon *, struct err *) = {open_state, open_consensus, open_drive,
-								      peers_open, open_admin};
+	static int (*const steps[])(struct daemon *, struct err *) = {
+		open_state, open_consensus, open_drive, open_artifacts, peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
@@ -232,10 +244,16 @@ static void edge_closed_cb(void *arg)
 	consensus_close(d->consensus, consensus_closed_cb, d);
 }
 
-static void admin_closed_cb(void *arg)
+static void artifacts_closed_cb(void *arg)
 {
 	struct daemon *d = arg;
 	edge_close(d->edge, edge_closed_cb, d);
+}
+
+static void admin_closed_cb(void *arg)
+{
+	struct daemon *d = arg;
+	artifact_http_close(d->artifact_http, artifacts_closed_cb, d);
 }
 
 static void stop_cb(uv_signal_t *s, int signum)
