@@ -1,5 +1,6 @@
 #include "coordinator/adapters/store_lmdb.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@ static const size_t map_bytes = (size_t)4 << 30; /* virtual; the file grows as i
 struct store_lmdb {
 	struct store store;
 	MDB_env *env;
-	MDB_dbi rows, meta;
+	MDB_dbi rows;
+	int dir;	    /* where the database and its mark lie */
 	MDB_txn *txn;	    /* the open write transaction; NULL until something is asked after a commit */
 	MDB_cursor *cursor; /* of txn, for seek */
 };
@@ -131,52 +133,74 @@ static void lmdb_wipe(struct store *s)
 /* ---- trust: boot id and clean flag
  * ----------------------------------------------------------------------------------------- */
 
-static void boot_id(char out[BOOT_ID_CAP])
+/*
+ * The mark lies beside the database, not in it: after a loss of power LMDB may refuse its unsynced file or
+ * die of it (SIGBUS), so whether to trust it is decided before it is opened.
+ */
+static const char mark_name[] = "trust";
+static const char clean_mark[] = "clean";
+
+/* False when the kernel does not say which boot this is: then nothing is trusted without a clean end. */
+static bool boot_id(char out[BOOT_ID_CAP])
 {
 	memset(out, 0, BOOT_ID_CAP);
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, out, BOOT_ID_CAP - 1) < 0)
-		snprintf(out, BOOT_ID_CAP, "unknown");
+	ssize_t n = fd < 0 ? -1 : read(fd, out, BOOT_ID_CAP - 1);
 	if (fd >= 0)
 		close(fd);
+	return n > 0;
 }
 
-static bool meta_get(struct store_lmdb *m, const char *word, MDB_val *v)
+static bool mark_is(int dir, const char *text)
 {
-	MDB_val k = {.mv_size = strlen(word), .mv_data = (void *)(uintptr_t)word};
-	begin(m);
-	return mdb_get(m->txn, m->meta, &k, v) == 0;
+	char have[BOOT_ID_CAP] = {0};
+	int fd = openat(dir, mark_name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, have, sizeof have - 1);
+	if (fd >= 0)
+		close(fd);
+	return n > 0 && strcmp(have, text) == 0;
 }
 
-static void meta_put(struct store_lmdb *m, const char *word, const char *text)
+/* On disk, whole or not at all, when it returns 0; else an errno. */
+static int put_mark(int dir, const char *text)
 {
-	MDB_val k = {.mv_size = strlen(word), .mv_data = (void *)(uintptr_t)word};
-	MDB_val v = {.mv_size = strlen(text), .mv_data = (void *)(uintptr_t)text};
-	begin(m);
-	must("write the mark", mdb_put(m->txn, m->meta, &k, &v, 0));
+	size_t n = strlen(text);
+	int fd = openat(dir, "trust.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return errno;
+	bool ok = write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+	int rc = ok ? 0 : errno;
+	close(fd);
+	if (ok && (renameat(dir, "trust.new", dir, mark_name) != 0 || fsync(dir) != 0))
+		rc = errno;
+	return rc;
 }
 
-static bool meta_is(struct store_lmdb *m, const char *word, const char *text)
+static int remove_database(int dir)
 {
-	MDB_val v;
-	return meta_get(m, word, &v) && v.mv_size == strlen(text) && memcmp(v.mv_data, text, v.mv_size) == 0;
+	static const char *const files[] = {"data.mdb", "lock.mdb"};
+	bool removed = false;
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		if (unlinkat(dir, files[i], 0) == 0)
+			removed = true;
+		else if (errno != ENOENT)
+			return errno;
+	}
+	if (removed)
+		log_warn("state store", "the machine stopped without a clean end: the state is rebuilt from "
+					"snapshot and log");
+	return removed && fsync(dir) != 0 ? errno : 0;
 }
 
-static void judge(struct store_lmdb *m)
+/* Removes what is not trusted, and marks what follows as this boot's. 0 or an errno. */
+static int judge(int dir)
 {
 	char boot[BOOT_ID_CAP];
-	boot_id(boot);
-	if (!meta_is(m, "clean", "yes") && !meta_is(m, "boot", boot)) {
-		MDB_val v;
-		if (meta_get(m, "boot", &v))
-			log_warn("state store", "the machine stopped without a clean end: the state is "
-						"rebuilt from snapshot and log");
-		lmdb_wipe(&m->store);
-	}
-	meta_put(m, "boot", boot);
-	meta_put(m, "clean", "no");
-	lmdb_commit(&m->store);
-	must("sync", mdb_env_sync(m->env, 1));
+	bool known = boot_id(boot);
+	int rc = 0;
+	if (!mark_is(dir, clean_mark) && !(known && mark_is(dir, boot)))
+		rc = remove_database(dir);
+	return rc != 0 ? rc : put_mark(dir, known ? boot : "unknown");
 }
 
 /* ---- open and close
@@ -193,8 +217,6 @@ static int open_databases(struct store_lmdb *m)
 		return rc;
 	rc = mdb_dbi_open(txn, "rows", MDB_CREATE, &m->rows);
 	if (rc == 0)
-		rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &m->meta);
-	if (rc == 0)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
 	return rc;
@@ -206,7 +228,7 @@ static int open_env(struct store_lmdb *m, const char *dir)
 	const unsigned flags = MDB_NOSYNC | MDB_NOTLS;
 	int rc = mdb_env_create(&m->env);
 	if (rc == 0)
-		rc = mdb_env_set_maxdbs(m->env, 2);
+		rc = mdb_env_set_maxdbs(m->env, 1);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(m->env, map_bytes);
 	if (rc == 0)
@@ -214,6 +236,15 @@ static int open_env(struct store_lmdb *m, const char *dir)
 	if (rc == 0)
 		rc = mdb_env_open(m->env, dir, flags, 0600);
 	return rc == 0 ? open_databases(m) : rc;
+}
+
+static void free_store(struct store_lmdb *m)
+{
+	if (m->env != NULL)
+		mdb_env_close(m->env);
+	if (m->dir >= 0)
+		close(m->dir);
+	free(m);
 }
 
 int store_lmdb_open(struct store **out, const char *dir, struct err *e)
@@ -227,13 +258,14 @@ int store_lmdb_open(struct store **out, const char *dir, struct err *e)
 	struct store_lmdb *m = calloc(1, sizeof *m);
 	PRE(m != NULL);
 	m->store.ops = &ops;
-	int rc = open_env(m, dir);
+	m->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = m->dir < 0 ? errno : judge(m->dir);
+	if (rc == 0)
+		rc = open_env(m, dir);
 	if (rc != 0) {
-		mdb_env_close(m->env);
-		free(m);
+		free_store(m);
 		return err_set(e, E_IO, "state store in %s: %s", dir, mdb_strerror(rc));
 	}
-	judge(m);
 	*out = &m->store;
 	return E_OK;
 }
@@ -246,12 +278,9 @@ void store_lmdb_close(struct store *s, bool clean)
 	lmdb_commit(s);
 	if (clean) {
 		must("sync", mdb_env_sync(m->env, 1));
-		meta_put(m, "clean", "yes");
-		lmdb_commit(s);
-		must("sync", mdb_env_sync(m->env, 1));
+		must("mark a clean end", put_mark(m->dir, clean_mark));
 	}
-	mdb_env_close(m->env);
-	free(m);
+	free_store(m);
 }
 
 /* ---- snapshots

@@ -62,6 +62,14 @@ static int by_host(const void *pa, const void *pb)
 	return name_cmp(&(*a)->host, &(*b)->host);
 }
 
+static int by_place(const void *pa, const void *pb)
+{
+	const struct task *const *a = pa, *const *b = pb;
+	if ((*a)->wave != (*b)->wave)
+		return (*a)->wave < (*b)->wave ? -1 : 1;
+	return (*a)->position < (*b)->position ? -1 : (*a)->position > (*b)->position;
+}
+
 static int check_tasks(struct apply *ap)
 {
 	const struct command_deploy *d = &ap->c->deploy;
@@ -80,6 +88,12 @@ static int check_tasks(struct apply *ap)
 	for (size_t i = 1; i < d->tasks_nr; i++)
 		if (by_host(&sorted[i - 1], &sorted[i]) == 0)
 			return apply_refuse(ap, E_INVALID, "host %s stands in two waves", sorted[i]->host.s);
+	/* A task's row is named by its place: two in one place would be one. */
+	qsort(sorted, d->tasks_nr, sizeof *sorted, by_place);
+	for (size_t i = 1; i < d->tasks_nr; i++)
+		if (by_place(&sorted[i - 1], &sorted[i]) == 0)
+			return apply_refuse(ap, E_INVALID, "hosts %s and %s have the same place in wave %u",
+					    sorted[i - 1]->host.s, sorted[i]->host.s, sorted[i]->wave + 1);
 	return E_OK;
 }
 

@@ -96,10 +96,21 @@ static bool evidence_counts(const struct evidence *e, const struct target *expec
 	       e->measured_ms >= e->activated_ms;
 }
 
+/* A result may come after a newer rollout was assigned here, or after the host was removed or rebuilt: then
+ * it ends its task and says nothing of what runs now. */
+static bool speaks_of_now(struct apply *ap, const struct task *t, const struct placement *p)
+{
+	struct host h;
+	return view_host(ap->st, ap->a, &t->host, &h) == E_OK && !h.removed &&
+	       (t->seq == 0 || t->fence.generation == h.generation) && t->seq >= p->seq;
+}
+
 static void put_current(struct apply *ap, const struct deployment *d, const struct task *t,
 			const struct target *now)
 {
 	struct placement p = placement_row(ap, t, d);
+	if (!speaks_of_now(ap, t, &p))
+		return;
 	p.current = *now;
 	put_placement(ap, &p);
 	apply_moved(ap, &d->app);

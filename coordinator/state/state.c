@@ -42,16 +42,22 @@ static void meta_put(struct state *st)
 	buf_done(&b);
 }
 
+static int meta_check(struct store_slice v)
+{
+	if (v.n != META_LEN)
+		return E_CORRUPT;
+	return get_u32(v.p) == FORMAT ? E_OK : E_VERSION;
+}
+
 static int meta_get(struct state *st)
 {
 	struct key k = meta_key("meta");
 	struct store_slice v;
 	if (!get_raw(st, &k, &v))
 		return E_OK; /* an empty state */
-	if (v.n != META_LEN)
-		return E_CORRUPT;
-	if (get_u32(v.p) != FORMAT)
-		return E_VERSION;
+	int rc = meta_check(v);
+	if (rc != E_OK)
+		return rc;
 	st->applied = get_u64(v.p + 4);
 	st->applied_sub = get_u32(v.p + 12);
 	st->clock.v = (int64_t)get_u64(v.p + 16);
@@ -304,26 +310,39 @@ void state_dump(struct store *s, struct buf *out)
 	}
 }
 
-/* All lengths are checked before the first row is replaced: a damaged snapshot leaves the state as it was. */
-static bool dump_ok(const uint8_t *p, size_t n)
+/*
+ * All lengths and the meta row are checked before the first row is replaced: a snapshot that is damaged or of
+ * another format leaves the state as it was. Keys leave room for the byte that key_after adds.
+ */
+static int dump_check(const uint8_t *p, size_t n)
 {
+	struct key meta = meta_key("meta");
+	bool found = n == 0; /* nothing at all is an empty state */
 	while (n > 0) {
 		if (n < 8)
-			return false;
-		uint64_t need = 8 + (uint64_t)get_u32(p) + get_u32(p + 4);
-		if (need > n || get_u32(p) == 0 || get_u32(p) > KEY_CAP)
-			return false;
+			return E_CORRUPT;
+		uint32_t klen = get_u32(p), vlen = get_u32(p + 4);
+		uint64_t need = 8 + (uint64_t)klen + vlen;
+		if (need > n || klen == 0 || klen >= KEY_CAP)
+			return E_CORRUPT;
+		if (klen == meta.n && memcmp(p + 8, meta.p, klen) == 0) {
+			int rc = meta_check((struct store_slice){p + 8 + klen, vlen});
+			if (rc != E_OK)
+				return rc;
+			found = true;
+		}
 		p += need;
 		n -= need;
 	}
-	return true;
+	return found ? E_OK : E_CORRUPT;
 }
 
 int state_restore(struct state *st, const uint8_t *p, size_t n)
 {
 	const struct store_ops *ops = st->store->ops;
-	if (!dump_ok(p, n))
-		return E_CORRUPT;
+	int rc = dump_check(p, n);
+	if (rc != E_OK)
+		return rc;
 	ops->wipe(st->store);
 	while (n > 0) {
 		uint32_t klen = get_u32(p), vlen = get_u32(p + 4);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,8 @@ static void remove_dir(const char *dir)
 	snprintf(path, sizeof path, "%s/data.mdb", dir);
 	unlink(path);
 	snprintf(path, sizeof path, "%s/lock.mdb", dir);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/trust", dir);
 	unlink(path);
 	rmdir(dir);
 }
@@ -191,6 +194,70 @@ static void a_kill_keeps_commits_and_loses_the_rest(void **state)
 	assert_false(has(b->s, "lost", "1"));
 }
 
+/* As a loss of power leaves it: the mark of another boot, and a file of which `keep` bytes are true. */
+static void lose_power(struct both *b, const char *mark, off_t keep)
+{
+	char path[128];
+	struct stat st;
+	store_lmdb_close(b->s, false);
+	snprintf(path, sizeof path, "%s/trust", b->dir);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(mark, f);
+	fclose(f);
+	snprintf(path, sizeof path, "%s/data.mdb", b->dir);
+	assert_int_equal(stat(path, &st), 0);
+	if (keep >= 0)
+		assert_int_equal(truncate(path, keep), 0);
+}
+
+static void commit_rows(struct both *b)
+{
+	for (int i = 0; i < 2000; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "row%d", i);
+		b->s->ops->put(b->s, slice(name), slice("v"));
+	}
+	b->s->ops->commit(b->s);
+}
+
+static void after_a_loss_of_power_it_is_empty_however_damaged(void **state)
+{
+	struct both *b = *state;
+	struct err e;
+	struct store_slice k, v;
+	static const off_t keeps[] = {-1, 0, 100, 4096, 3 * 4096};
+	for (size_t i = 0; i < ARRAY_LEN(keeps); i++) {
+		commit_rows(b);
+		lose_power(b, "another boot\n", keeps[i]);
+		assert_int_equal(store_lmdb_open(&b->s, b->dir, &e), E_OK);
+		assert_false(b->s->ops->seek(b->s, (struct store_slice){NULL, 0}, &k, &v));
+	}
+}
+
+static void after_a_clean_end_another_boot_trusts_it(void **state)
+{
+	struct both *b = *state;
+	struct err e;
+	commit_rows(b);
+	lose_power(b, "clean", -1);
+	assert_int_equal(store_lmdb_open(&b->s, b->dir, &e), E_OK);
+	assert_true(has(b->s, "row7", "v"));
+}
+
+static void a_clean_end_is_trusted_once(void **state)
+{
+	struct both *b = *state;
+	char path[128], mark[64] = {0};
+	reopen(b, true);
+	snprintf(path, sizeof path, "%s/trust", b->dir);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(mark, sizeof mark, f));
+	fclose(f);
+	assert_string_not_equal(mark, "clean");
+}
+
 static void a_snapshot_is_the_dump_of_its_moment(void **state)
 {
 	struct both *b = *state;
@@ -236,6 +303,9 @@ int main(void)
 		LMDB(it_agrees_with_a_naive_model),
 		LMDB(what_was_committed_is_there_after_a_restart),
 		LMDB(a_kill_keeps_commits_and_loses_the_rest),
+		LMDB(after_a_loss_of_power_it_is_empty_however_damaged),
+		LMDB(after_a_clean_end_another_boot_trusts_it),
+		LMDB(a_clean_end_is_trusted_once),
 		LMDB(a_snapshot_is_the_dump_of_its_moment),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

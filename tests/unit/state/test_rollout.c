@@ -160,6 +160,56 @@ static void a_removed_host_leaves_its_rollout_and_its_placements(void **state)
 	assert_int_equal(view_placement(f->st, &f->a, &host, &app, &p), E_NOT_FOUND);
 }
 
+static void two_hosts_in_one_place_are_refused(void **state)
+{
+	struct test_fleet *f = *state;
+	struct wave w = {.region = test_name("eu"), .state = WAVE_PENDING};
+	struct task t[] = {{.host = test_name("eu-1"), .state = TASK_QUEUED},
+			   {.host = test_name("us-1"), .state = TASK_QUEUED}};
+	struct command d = {.kind = COMMAND_DEPLOY,
+			    .deploy = {.deployment = {.id = {ONE},
+						      .app = test_name("shop"),
+						      .env = test_name("prod"),
+						      .target = test_target("1.0"),
+						      .state = ROLLOUT_RUNNING},
+				       .spec = "{}",
+				       .spec_len = 2,
+				       .state_index = f->index,
+				       .waves = &w,
+				       .waves_nr = 1,
+				       .tasks = t,
+				       .tasks_nr = 2}};
+	assert_int_equal(test_fleet_apply(f, &d), E_INVALID);
+	t[1].position = 1;
+	assert_int_equal(test_fleet_apply(f, &d), E_OK);
+}
+
+static void a_result_after_the_host_was_removed_makes_no_placement(void **state)
+{
+	struct test_fleet *f = *state;
+	struct placement p;
+	struct name host = test_name("eu-1"), app = test_name("shop");
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_verb(f, ONE, VERB_ABORT);
+	test_fleet_apply(f, &(struct command){.kind = COMMAND_HOST_REMOVE, .host_remove = host});
+	test_fleet_host(f, "eu-1", "eu");
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY); /* of the machine before it was rebuilt */
+	assert_int_equal(view_placement(f->st, &f->a, &host, &app, &p), E_NOT_FOUND);
+}
+
+static void a_late_result_of_a_superseded_rollout_does_not_turn_current_back(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_deploy(f, TWO, "shop", "2.0", regions, 2);
+	test_fleet_assign(f, TWO, "eu-1", DIRECTION_FORWARD);
+	test_fleet_result(f, TWO, "eu-1", TASK_HEALTHY);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	assert_string_equal(test_fleet_placement(f, "eu-1", "shop").current.version.s, "2.0");
+}
+
 /* Verb x state on the fold itself: what the table says is what happens, and saying it twice changes nothing
  * more. */
 static void every_verb_does_in_every_state_what_the_table_says(void **state)
@@ -208,6 +258,9 @@ int main(void)
 		CASE(one_that_goes_back_is_not_superseded),
 		CASE(a_failed_target_is_refused_until_someone_lifts_the_mark),
 		CASE(a_removed_host_leaves_its_rollout_and_its_placements),
+		CASE(two_hosts_in_one_place_are_refused),
+		CASE(a_result_after_the_host_was_removed_makes_no_placement),
+		CASE(a_late_result_of_a_superseded_rollout_does_not_turn_current_back),
 		CASE(every_verb_does_in_every_state_what_the_table_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 #include "tests/lib/test.h"
+#include "coordinator/state/keys.h"
 #include "tests/lib/fleet.h"
 
 static int setup(void **state)
@@ -121,6 +122,33 @@ static void a_dump_restores_to_the_same_state(void **state)
 	test_fleet_done(&g);
 }
 
+static void a_key_that_cannot_be_continued_is_corrupt(void **state)
+{
+	struct test_fleet *f = *state;
+	uint8_t dump[8 + KEY_CAP] = {0, 0, 0, KEY_CAP};
+	test_fleet_app(f, "shop");
+	assert_int_equal(state_restore(f->st, dump, sizeof dump), E_CORRUPT);
+	assert_int_equal(state_applied(f->st), 1);
+}
+
+static void a_dump_of_another_format_leaves_the_rows(void **state)
+{
+	struct test_fleet *f = *state;
+	struct buf b;
+	test_fleet_app(f, "shop");
+	buf_init(&b);
+	state_dump(f->store, &b);
+	size_t at = 0; /* the meta row's value begins with the format */
+	while (b.data[at + 8] != TABLE_META)
+		at += 8 + get_u32(b.data + at) + get_u32(b.data + at + 4);
+	put_u32(b.data + at + 8 + get_u32(b.data + at), 99);
+	struct digest before = state_digest(f->st);
+	assert_int_equal(state_restore(f->st, b.data, b.len), E_VERSION);
+	struct digest after = state_digest(f->st);
+	assert_true(digest_eq(&before, &after));
+	buf_done(&b);
+}
+
 static bool count_refused(void *arg, const struct audit_entry *e)
 {
 	*(int *)arg += strncmp(e->detail, "refused", 7) == 0;
@@ -149,6 +177,8 @@ int main(void)
 		CASE(time_never_goes_back),
 		CASE(the_same_log_gives_the_same_bytes),
 		CASE(a_dump_restores_to_the_same_state),
+		CASE(a_key_that_cannot_be_continued_is_corrupt),
+		CASE(a_dump_of_another_format_leaves_the_rows),
 		CASE(refusals_are_audited_too),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
