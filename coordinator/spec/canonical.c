@@ -15,9 +15,10 @@ static json_t *strings_json(const struct spec_strings *s)
 	return out;
 }
 
-static json_t *pairs_json(const struct spec_pairs *p)
+/* A required map is written even when it is empty: the form must load back. */
+static json_t *pairs_json(const struct field *f, const struct spec_pairs *p)
 {
-	json_t *out = p->nr ? json_object() : NULL;
+	json_t *out = p->nr || (f->flags & FIELD_REQUIRED) ? json_object() : NULL;
 	for (size_t i = 0; i < p->nr; i++)
 		json_object_set_new(out, p->v[i].key, json_string(p->v[i].value));
 	return out;
@@ -84,7 +85,7 @@ static json_t *field_json(const struct field *f, const void *at)
 		return strings_json(at);
 	case FIELD_LABELS:
 	case FIELD_ENV:
-		return pairs_json(at);
+		return pairs_json(f, at);
 	case FIELD_GROUP:
 		return (f->flags & FIELD_PRESENCE) && !*(const bool *)at ? NULL : group_json(f->group, at);
 	case FIELD_LIST:
