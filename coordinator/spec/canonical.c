@@ -1,4 +1,5 @@
 #include "coordinator/spec/fields.h"
+#include "base/notation.h"
 #include "coordinator/spec/scalar.h"
 
 #include <jansson.h>
@@ -48,7 +49,7 @@ static json_t *word_json(const struct field *f, const void *at)
 static json_t *duration_json(const struct field *f, int64_t ms)
 {
 	char text[SCALAR_CAP];
-	return ms || f->dflt ? json_string(scalar_duration_text(ms, text)) : NULL;
+	return ms || f->dflt ? json_string(notation_duration_text(ms, text)) : NULL;
 }
 
 /* NULL when the field is not given. */
@@ -70,7 +71,7 @@ static json_t *field_json(const struct field *f, const void *at)
 	case FIELD_DURATION:
 		return duration_json(f, *(const int64_t *)at);
 	case FIELD_SIZE:
-		return json_string(scalar_size_text(*(const uint64_t *)at, text));
+		return json_string(notation_size_text(*(const uint64_t *)at, text));
 	case FIELD_PERCENT:
 		return json_string(scalar_percent_text(*(const permille *)at, text));
 	case FIELD_AMOUNT:

@@ -1,6 +1,7 @@
 #include "coordinator/spec/load.h"
 
 #include "coordinator/spec/fields.h"
+#include "base/notation.h"
 #include "coordinator/spec/scalar.h"
 
 #include <stdlib.h>
@@ -78,9 +79,9 @@ static int scalar_set(const struct field *f, const char *text, void *at)
 	case FIELD_COUNT:
 		return scalar_uint(text, at) ? in_range(f, *(uint32_t *)at) : 1106;
 	case FIELD_DURATION:
-		return scalar_duration(text, at) ? in_range(f, *(int64_t *)at) : 1107;
+		return notation_duration(text, at) ? in_range(f, *(int64_t *)at) : 1107;
 	case FIELD_SIZE:
-		return scalar_size(text, at) ? 0 : 1108;
+		return notation_size(text, at) ? 0 : 1108;
 	case FIELD_PERCENT:
 		return scalar_percent(text, at) ? 0 : 1109;
 	case FIELD_AMOUNT:
@@ -129,8 +130,8 @@ static const char *limits_text(struct arena *a, const struct field *f)
 {
 	char lo[SCALAR_CAP], hi[SCALAR_CAP];
 	if (f->type == FIELD_DURATION)
-		return arena_printf(a, "must lie between %s and %s", scalar_duration_text(f->min, lo),
-				    scalar_duration_text(f->max, hi));
+		return arena_printf(a, "must lie between %s and %s", notation_duration_text(f->min, lo),
+				    notation_duration_text(f->max, hi));
 	if (f->type == FIELD_COUNT)
 		return arena_printf(a, "must lie between %lld and %lld", (long long)f->min,
 				    (long long)f->max);

@@ -1,4 +1,5 @@
-/* scalar.h: the small notations of the file, read and written. Pure. Readers take the whole text or nothing.
+/* scalar.h: the small notations of the file, read and written; durations and sizes are base/notation.h. Pure.
+ * Readers take the whole text or nothing.
  */
 #ifndef COORDINATOR_SPEC_SCALAR_H
 #define COORDINATOR_SPEC_SCALAR_H
@@ -7,10 +8,8 @@
 
 enum { SCALAR_CAP = 32 };
 
-must_check bool scalar_duration(const char *s, int64_t *ms); /* 1h30m, 90s, 500ms, 0; at most 3660 days */
-must_check bool scalar_size(const char *s, uint64_t *bytes); /* 64MiB, 10B, 0 */
-must_check bool scalar_percent(const char *s, permille *p);  /* 0% to 100%, one decimal */
-must_check bool scalar_uint(const char *s, uint32_t *v);     /* also 0x1f and 0o17 */
+must_check bool scalar_percent(const char *s, permille *p); /* 0% to 100%, one decimal */
+must_check bool scalar_uint(const char *s, uint32_t *v);    /* also 0x1f and 0o17 */
 must_check bool scalar_int(const char *s, int64_t *v);
 must_check bool scalar_bool(const char *s, bool *v);
 must_check bool scalar_range(const char *s, struct spec_range *r); /* 200 or 200-399, HTTP codes */
@@ -18,8 +17,6 @@ bool scalar_address(const char *s); /* HOST:PORT, [IPV6]:PORT, /path; templates 
 bool scalar_env_name(const char *s);
 
 /* The one way the canonical form writes them. */
-const char *scalar_duration_text(int64_t ms, char out[SCALAR_CAP]);
-const char *scalar_size_text(uint64_t bytes, char out[SCALAR_CAP]);
 const char *scalar_percent_text(permille p, char out[SCALAR_CAP]);
 const char *scalar_range_text(struct spec_range r, char out[SCALAR_CAP]);
 

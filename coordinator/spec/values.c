@@ -1,38 +1,12 @@
 #include "coordinator/spec/values.h"
 
+#include "base/template.h"
 #include "coordinator/spec/fields.h"
+#include "base/notation.h"
 #include "coordinator/spec/scalar.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* One template of a text: what stands before it, its name, and where the text goes on. */
-struct piece {
-	const char *name; /* NULL: the rest holds no template */
-	size_t before;
-	const char *rest; /* NULL: malformed */
-};
-
-static bool name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-	       c == '.' || c == '-';
-}
-
-static struct piece next_piece(struct arena *a, const char *text)
-{
-	const char *open = strstr(text, "{{");
-	if (!open)
-		return (struct piece){.before = strlen(text)};
-	const char *name = open + 2 + strspn(open + 2, " "), *end = name;
-	while (name_char(*end))
-		end++;
-	const char *close = end + strspn(end, " ");
-	bool ok = end > name && close[0] == '}' && close[1] == '}';
-	return (struct piece){.name = arena_printf(a, "%.*s", (int)(end - name), name),
-			      .before = (size_t)(open - text),
-			      .rest = ok ? close + 2 : NULL};
-}
 
 static struct value *find(const struct values *v, const char *name)
 {
@@ -51,9 +25,9 @@ static bool fits(const char *type, const char *text)
 	if (!strcmp(type, "int"))
 		return scalar_int(text, &i);
 	if (!strcmp(type, "duration"))
-		return scalar_duration(text, &i);
+		return notation_duration(text, &i);
 	if (!strcmp(type, "size"))
-		return scalar_size(text, &u);
+		return notation_size(text, &u);
 	if (!strcmp(type, "bool"))
 		return scalar_bool(text, &b);
 	if (!strcmp(type, "percent"))
@@ -242,7 +216,7 @@ const char *values_render(struct diag_log *log, struct values *v, const struct y
 	bool good = true, quiet = false;
 	buf_init(&out);
 	for (;;) {
-		struct piece p = next_piece(log->a, text);
+		struct template_piece p = template_next(log->a, text);
 		buf_put(&out, text, p.before);
 		if (!p.name)
 			break;
@@ -261,8 +235,9 @@ const char *values_render(struct diag_log *log, struct values *v, const struct y
 	return result;
 }
 
-static const char *fact(const struct spec_facts *f, const char *name)
+static const char *fact(const void *facts, const char *name)
 {
+	const struct spec_facts *f = facts;
 	if (!strcmp(name, "host"))
 		return f->host;
 	if (!strcmp(name, "region"))
@@ -277,25 +252,5 @@ static const char *fact(const struct spec_facts *f, const char *name)
 
 const char *spec_expand(struct arena *a, const char *text, const struct spec_facts *facts, const char **why)
 {
-	struct buf out;
-	const char *result = NULL;
-	buf_init(&out);
-	for (;;) {
-		struct piece p = next_piece(a, text);
-		buf_put(&out, text, p.before);
-		if (!p.name) {
-			result = arena_strdup(a, buf_cstr(&out));
-			break;
-		}
-		const char *with = p.rest ? fact(facts, p.name) : NULL;
-		if (!with) {
-			*why = !p.rest ? "malformed template; write {{ name }}"
-				       : arena_printf(a, "this host has no '%s'", diag_show(a, p.name));
-			break;
-		}
-		buf_puts(&out, with);
-		text = p.rest;
-	}
-	buf_done(&out);
-	return result;
+	return template_fill(a, text, fact, facts, why);
 }
