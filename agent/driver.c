@@ -1,11 +1,13 @@
 #include "agent/driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/durable.h"
 #include "agent/journal.h"
@@ -254,6 +256,26 @@ static int keep_text(struct driver *d, const struct wire_text *x, struct err *e)
 	return durable_write(d->targets_dir, digest_hex(&x->target, hex), x->spec, x->spec_len, e);
 }
 
+static const char *labels_leaf(const struct name *app, char leaf[NAME_CAP + 8])
+{
+	snprintf(leaf, NAME_CAP + 8, "%s.labels", app->s);
+	return leaf;
+}
+
+static int keep_labels(struct driver *d, const struct name *app, const struct wire_labels *l, struct err *e)
+{
+	char leaf[NAME_CAP + 8];
+	struct buf b;
+	buf_init(&b);
+	for (size_t i = 0; i < l->nr; i++) {
+		buf_put(&b, l->v[i].key, strlen(l->v[i].key) + 1);
+		buf_put(&b, l->v[i].value, strlen(l->v[i].value) + 1);
+	}
+	int rc = durable_write(d->targets_dir, labels_leaf(app, leaf), b.data, b.len, e);
+	buf_done(&b);
+	return rc;
+}
+
 int driver_desired(struct driver *d, const struct wire_desired *w, struct err *e)
 {
 	int rc = E_OK;
@@ -264,6 +286,8 @@ int driver_desired(struct driver *d, const struct wire_desired *w, struct err *e
 	}
 	for (size_t i = 0; rc == E_OK && i < 2 * w->nr; i++)
 		rc = keep_text(d, &w->texts[i], e);
+	for (size_t i = 0; rc == E_OK && i < w->nr; i++)
+		rc = keep_labels(d, &w->assignments[i].app, &w->labels[i], e);
 	if (rc != E_OK)
 		return rc;
 	struct agent_event ev = {.kind = AGENT_DESIRED};
@@ -331,6 +355,11 @@ int driver_acked(struct driver *d, uint64_t chunk, struct err *e)
 	return spool_ack(d->spool, chunk, e);
 }
 
+uint64_t driver_acked_chunk(const struct driver *d)
+{
+	return spool_acked(d->spool);
+}
+
 uint64_t driver_after_seq(const struct driver *d)
 {
 	return d->agent.after_seq;
@@ -345,4 +374,40 @@ int driver_text(const struct driver *d, const struct digest *target, struct buf 
 {
 	char hex[DIGEST_HEX_CAP];
 	return durable_read(d->targets_dir, digest_hex(target, hex), WIRE_SPEC_MAX, out, e);
+}
+
+int driver_labels(const struct driver *d, const struct name *app, struct buf *out, struct err *e)
+{
+	char leaf[NAME_CAP + 8];
+	return durable_read(d->targets_dir, labels_leaf(app, leaf), WIRE_SPEC_MAX, out, e);
+}
+
+static bool names_target(const struct agent_record *r, const struct digest *id)
+{
+	return digest_eq(&r->work.target.id, id) || digest_eq(&r->work.fallback.id, id) ||
+	       digest_eq(&r->to.id, id) || digest_eq(&r->runs.id, id) || digest_eq(&r->good.id, id);
+}
+
+static bool is_needed(const struct driver *d, const struct digest *id)
+{
+	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
+		const struct agent_app *a = &d->agent.apps[i];
+		if (a->in_use && (names_target(&a->rec, id) || digest_eq(&a->next.target.id, id) ||
+				  digest_eq(&a->next.fallback.id, id)))
+			return true;
+	}
+	return false;
+}
+
+void driver_forget(struct driver *d)
+{
+	struct digest id;
+	DIR *dir = opendir(d->targets_dir);
+	if (dir == NULL)
+		return;
+	for (struct dirent *it; (it = readdir(dir)) != NULL;)
+		if (digest_parse(&id, it->d_name) && !is_needed(d, &id) &&
+		    unlinkat(dirfd(dir), it->d_name, 0) != 0)
+			log_warn("targets", "%s stays: %s", it->d_name, strerror(errno));
+	closedir(dir);
 }

@@ -44,11 +44,17 @@ void driver_link(struct driver *d, bool up);
  * last number in it, 0 when nothing waits. */
 uint64_t driver_report(struct driver *d, uint64_t after, size_t most, struct buf *out);
 must_check int driver_acked(struct driver *d, uint64_t chunk, struct err *e);
+uint64_t driver_acked_chunk(const struct driver *d); /* where `after` of driver_report begins in a new run */
 
 uint64_t driver_after_seq(const struct driver *d);
 const struct agent *driver_agent(const struct driver *d);
 /* The rendered file of a target that was assigned once, at the end of `out`. E_NOT_FOUND. */
 must_check int driver_text(const struct driver *d, const struct digest *target, struct buf *out,
 			   struct err *e);
+/* Removes the rendered files that no record names any more. What cannot be removed is logged and stays. */
+void driver_forget(struct driver *d);
+/* The labels of this host as they came with the app's newest assignment: "key\0value\0..." at the end of
+ * `out`. */
+must_check int driver_labels(const struct driver *d, const struct name *app, struct buf *out, struct err *e);
 
 #endif

@@ -89,6 +89,18 @@ static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_a
 	return rc == E_OK ? take_target(m->fallback, &out->fallback, &texts[1], e) : rc;
 }
 
+static int take_labels(struct arena *a, const Wavetrain__Agent__Assignment *m, struct wire_labels *out,
+		       struct err *e)
+{
+	struct wire_label *v = arena_array(a, struct wire_label, m->n_labels + 1);
+	if (m->n_labels > WIRE_LABELS_MAX)
+		return bad(e, "the number of labels");
+	for (size_t i = 0; i < m->n_labels; i++)
+		v[i] = (struct wire_label){m->labels[i]->key, m->labels[i]->value};
+	*out = (struct wire_labels){v, m->n_labels};
+	return E_OK;
+}
+
 int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desired *m, struct wire_desired *out,
 			struct err *e)
 {
@@ -103,8 +115,12 @@ int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desired *m, str
 	out->assignments = arena_array(a, struct agent_assignment, out->nr + 1);
 	out->texts = arena_array(a, struct wire_text, 2 * out->nr + 1);
 	int rc = E_OK;
-	for (size_t i = 0; rc == E_OK && i < out->nr; i++)
+	out->labels = arena_array(a, struct wire_labels, out->nr + 1);
+	for (size_t i = 0; rc == E_OK && i < out->nr; i++) {
 		rc = take_assignment(m->assignments[i], &out->assignments[i], &out->texts[2 * i], e);
+		if (rc == E_OK)
+			rc = take_labels(a, m->assignments[i], &out->labels[i], e);
+	}
 	return rc;
 }
 

@@ -17,16 +17,26 @@ struct wire_text {
 	size_t spec_len;
 };
 
+struct wire_label {
+	const char *key, *value;
+};
+/* The labels of this host, for the templates of what is assigned. */
+struct wire_labels {
+	const struct wire_label *v;
+	size_t nr;
+};
+
 struct wire_desired {
 	uint64_t log_id, up_to_seq;
 	bool snapshot;
 	uint64_t retry_after_ms;
 	struct agent_assignment *assignments;
 	struct wire_text *texts; /* two per assignment: target, fallback; `target` none where there is none */
+	struct wire_labels *labels; /* one per assignment */
 	size_t nr;
 };
 
-enum { WIRE_ASSIGNMENTS_MAX = 1024, WIRE_SPEC_MAX = 128 * 1024 };
+enum { WIRE_ASSIGNMENTS_MAX = 1024, WIRE_SPEC_MAX = 128 * 1024, WIRE_LABELS_MAX = 256 };
 
 /* E_PROTOCOL, naming the field, when the answer breaks the rules; nothing of it may be used then. Lives in
  * the arena; the specs point into `m`. That a spec has the digest its target names is for the caller to

@@ -235,15 +235,6 @@ struct digest spec_digest(const struct spec *s);
 must_check int spec_from_canonical(struct arena *a, const char *json, size_t len, struct spec *out,
 				   struct spec_diags *diags);
 
-/* What placeholders mean on one host. `labels` by any order. */
-struct spec_facts {
-	const char *host, *region, *version;
-	struct spec_pairs labels;
-};
-/* `text` with {{ host }}, {{ region }}, {{ version }} and {{ labels.x }} filled in. NULL when a label is
- * missing or the text is no template; *why then says which (arena-owned). */
-const char *spec_expand(struct arena *a, const char *text, const struct spec_facts *facts, const char **why);
-
 /* The compilers' form with caret and tilde; a closing line counts. JSON:
  * {"errors":n,"warnings":n,"diagnostics":[...]}. */
 void spec_diag_print(struct buf *out, const struct spec_diags *diags);

@@ -234,23 +234,3 @@ const char *values_render(struct diag_log *log, struct values *v, const struct y
 	buf_done(&out);
 	return result;
 }
-
-static const char *fact(const void *facts, const char *name)
-{
-	const struct spec_facts *f = facts;
-	if (!strcmp(name, "host"))
-		return f->host;
-	if (!strcmp(name, "region"))
-		return f->region;
-	if (!strcmp(name, "version"))
-		return f->version;
-	for (size_t i = 0; !strncmp(name, "labels.", 7) && i < f->labels.nr; i++)
-		if (!strcmp(f->labels.v[i].key, name + 7))
-			return f->labels.v[i].value;
-	return NULL;
-}
-
-const char *spec_expand(struct arena *a, const char *text, const struct spec_facts *facts, const char **why)
-{
-	return template_fill(a, text, fact, facts, why);
-}

@@ -72,7 +72,10 @@ static int assign(const char *text)
 		{.target = {{1}}, .spec = (const uint8_t *)text, .spec_len = strlen(text)}};
 	as.target = (struct agent_target){.id = {{1}}, .artifact = {{2}}, .type = "tar.zst"};
 	EVP_Digest(spec, strlen(spec), as.target.spec.b, NULL, EVP_sha256(), NULL);
-	struct wire_desired w = {.up_to_seq = 1, .assignments = &as, .texts = texts, .nr = 1};
+	const struct wire_label rack = {"rack", "r1"};
+	struct wire_labels labels = {&rack, 1};
+	struct wire_desired w = {
+		.up_to_seq = 1, .assignments = &as, .texts = texts, .labels = &labels, .nr = 1};
 	return driver_desired(driver, &w, NULL);
 }
 

@@ -280,20 +280,6 @@ static void text_of_the_file_cannot_drive_a_terminal(void **state)
 	buf_done(&b);
 }
 
-static void expand_fills_what_the_host_knows(void **state)
-{
-	struct spec_pair label = {"rack", "r7"};
-	struct spec_facts f = {.host = "web-1", .region = "eu", .version = "1.2", .labels = {&label, 1}};
-	const char *why = NULL;
-	assert_string_equal(
-		spec_expand(&arena, "{{host}}.{{ region }}-{{ labels.rack }}@{{version}}", &f, &why),
-		"web-1.eu-r7@1.2");
-	assert_null(spec_expand(&arena, "{{ labels.row }}", &f, &why));
-	assert_string_equal(why, "this host has no 'labels.row'");
-	assert_null(spec_expand(&arena, "{{ host", &f, &why));
-	assert_string_equal(spec_expand(&arena, "plain }}", &f, &why), "plain }}");
-}
-
 static void amounts_round_as_stated(void **state)
 {
 	struct spec_amount ten = {true, 100}, three = {false, 3};
@@ -367,7 +353,6 @@ int main(void)
 		CASE(more_than_fifty_faults_are_counted_not_kept),
 		CASE(diagnostics_print_as_compilers_do),
 		CASE(text_of_the_file_cannot_drive_a_terminal),
-		CASE(expand_fills_what_the_host_knows),
 		CASE(amounts_round_as_stated),
 		CASE(every_code_explains_itself),
 		CASE(completion_follows_the_table),
