@@ -355,6 +355,13 @@ int driver_acked(struct driver *d, uint64_t chunk, struct err *e)
 	return spool_ack(d->spool, chunk, e);
 }
 
+void driver_spool_id(const struct driver *d, uint64_t *hi, uint64_t *lo)
+{
+	struct spool_id id = spool_id(d->spool);
+	*hi = id.hi;
+	*lo = id.lo;
+}
+
 uint64_t driver_acked_chunk(const struct driver *d)
 {
 	return spool_acked(d->spool);

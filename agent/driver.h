@@ -44,6 +44,7 @@ void driver_link(struct driver *d, bool up);
  * last number in it, 0 when nothing waits. */
 uint64_t driver_report(struct driver *d, uint64_t after, size_t most, struct buf *out);
 must_check int driver_acked(struct driver *d, uint64_t chunk, struct err *e);
+void driver_spool_id(const struct driver *d, uint64_t *hi, uint64_t *lo); /* for Hello */
 uint64_t driver_acked_chunk(const struct driver *d); /* where `after` of driver_report begins in a new run */
 
 uint64_t driver_after_seq(const struct driver *d);

@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "agent/durable.h"
 
 /* Each entry: length of the payload, CRC of number and payload, number; then the payload. */
 enum { ENTRY_HEAD = 16, SEGMENT_DEFAULT = 1 << 20, MOST_DEFAULT = 32 << 20 };
@@ -31,6 +34,7 @@ struct segment {
 struct spool {
 	char *dir;
 	int dir_fd;
+	struct spool_id id;
 	struct spool_limits limits;
 	struct segment *segments; /* by `first`; the last is open for appending and always there */
 	size_t nr, cap;
@@ -182,6 +186,32 @@ static int open_segments(struct spool *s, struct err *e)
 	return rc;
 }
 
+static const char id_leaf[] = "id";
+enum { ID_BYTES = 16 };
+
+static int make_id(struct spool *s, struct err *e)
+{
+	uint8_t bytes[ID_BYTES];
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return fail_io(e, errno, s, "no random numbers");
+	s->id = (struct spool_id){get_u64(bytes), get_u64(bytes + 8)};
+	return durable_write(s->dir, id_leaf, bytes, sizeof(bytes), e);
+}
+
+/* A damaged id is as good as none: everything that waits is sent, and what came before is known by its
+ * sequence. */
+static int open_id(struct spool *s, struct err *e)
+{
+	struct buf b;
+	buf_init(&b);
+	int rc = durable_read(s->dir, id_leaf, ID_BYTES, &b, e);
+	bool whole = rc == E_OK && b.len == ID_BYTES;
+	if (whole)
+		s->id = (struct spool_id){get_u64(b.data), get_u64(b.data + 8)};
+	buf_done(&b);
+	return whole ? E_OK : make_id(s, e);
+}
+
 int spool_open(struct spool **out, const char *dir, struct spool_limits limits, struct err *e)
 {
 	struct spool *s = calloc(1, sizeof(*s));
@@ -192,7 +222,9 @@ int spool_open(struct spool **out, const char *dir, struct spool_limits limits, 
 	s->limits.segment_bytes = limits.segment_bytes ? limits.segment_bytes : SEGMENT_DEFAULT;
 	s->next = 1;
 	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = s->dir_fd < 0 ? fail_io(e, errno, s, "cannot open") : open_segments(s, e);
+	int rc = s->dir_fd < 0 ? fail_io(e, errno, s, "cannot open") : open_id(s, e);
+	if (rc == E_OK)
+		rc = open_segments(s, e);
 	if (rc == E_OK && s->nr == 0)
 		rc = segment_begin(s, e);
 	if (rc != E_OK) {
@@ -202,6 +234,11 @@ int spool_open(struct spool **out, const char *dir, struct spool_limits limits, 
 	s->acked = s->segments[0].first - 1;
 	*out = s;
 	return E_OK;
+}
+
+struct spool_id spool_id(const struct spool *s)
+{
+	return s->id;
 }
 
 static void segment_done(struct segment *g)

@@ -27,6 +27,12 @@ struct spool_limits {
 must_check int spool_open(struct spool **out, const char *dir, struct spool_limits limits, struct err *e);
 void spool_free(struct spool *s); /* NULL-safe; does not sync */
 
+/* Who numbered the chunks: made with the directory, so a spool that was lost is told from one that goes on.
+ */
+struct spool_id {
+	uint64_t hi, lo;
+};
+struct spool_id spool_id(const struct spool *s);
 uint64_t spool_next_number(const struct spool *s); /* of the next put; from 1 */
 /* Durable after spool_sync only. A dropped log chunk uses no number: E_BUSY, counted. */
 must_check int spool_put(struct spool *s, enum spool_kind kind, const void *bytes, size_t len, struct err *e);

@@ -148,7 +148,7 @@ static int open_drive(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
 	struct drive_ports ports;
-	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u/v1/artifacts", d->cfg.address,
+	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u", d->cfg.address,
 		 (unsigned)d->cfg.artifact_port);
 	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
 					 .cluster_hi = d->cfg.cluster_hi,

@@ -82,6 +82,18 @@ void drive_session_closed(struct drive *d, uint64_t session, struct wall_ms now)
 	fleet_unbind(&d->fleet, h);
 }
 
+/* A host whose disk was emptied numbers its chunks from 1 again: what was acknowledged to its past says
+ * nothing. */
+static void know_spool(struct fleet_host *h, const Wavetrain__Agent__Hello *hello)
+{
+	uint64_t hi, lo;
+	if (!bytes_id128(hello->spool_id, &hi, &lo) || (hi == h->spool_hi && lo == h->spool_lo))
+		return;
+	h->spool_hi = hi;
+	h->spool_lo = lo;
+	h->acked_chunk = 0;
+}
+
 static void on_hello(struct drive *d, struct fleet_host *h, struct token t, const envelope *e)
 {
 	const Wavetrain__Agent__Hello *hello = e->hello;
@@ -90,6 +102,7 @@ static void on_hello(struct drive *d, struct fleet_host *h, struct token t, cons
 				 "this coordinator speaks protocol 1 only");
 		return;
 	}
+	know_spool(h, hello);
 	envelope out = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Welcome w = WAVETRAIN__AGENT__WELCOME__INIT;
 	char *urls[1] = {arena_strdup(&d->arena, d->cfg.artifact_url)};

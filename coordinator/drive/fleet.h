@@ -37,7 +37,8 @@ struct fleet_host {
 	uint64_t poll_request_id;
 	uint64_t poll_after;
 	struct wall_ms poll_until;
-	uint64_t acked_chunk; /* highest chunk whose effects are committed */
+	uint64_t acked_chunk; /* highest chunk whose effects are committed, of the spool below */
+	uint64_t spool_hi, spool_lo;
 	uint64_t free_bytes;
 	char agent_version[32];
 	struct fleet_app *apps;

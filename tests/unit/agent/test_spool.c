@@ -18,15 +18,15 @@ static int begin(void **state)
 	return mkdtemp(dir) == NULL ? -1 : spool_open(&s, dir, small, NULL);
 }
 
-/* Applies `f` to each file; returns how many there are. */
-static int each_file(int (*f)(const char *path))
+/* Applies `f` to each file but the id's; returns how many segments there are. */
+static int each_segment(int (*f)(const char *path))
 {
 	int n = 0;
 	DIR *d = opendir(dir);
 	for (struct dirent *p; d != NULL && (p = readdir(d)) != NULL;) {
 		char path[600];
 		snprintf(path, sizeof(path), "%s/%s", dir, p->d_name);
-		if (p->d_name[0] == '.')
+		if (p->d_name[0] == '.' || strcmp(p->d_name, "id") == 0)
 			continue;
 		n++;
 		if (f != NULL)
@@ -39,7 +39,10 @@ static int each_file(int (*f)(const char *path))
 static int end(void **state)
 {
 	spool_free(s);
-	each_file(unlink);
+	char id[600];
+	snprintf(id, sizeof(id), "%s/id", dir);
+	each_segment(unlink);
+	unlink(id);
 	return rmdir(dir);
 }
 
@@ -95,7 +98,7 @@ static void an_acknowledgement_frees_and_numbers_go_on(void **state)
 	expect(0, 21, "a chunk of some length");
 	assert_int_equal(spool_ack(s, 50, NULL), E_OK);
 	assert_int_equal(spool_bytes(s), 0);
-	assert_int_equal(each_file(NULL), 1);
+	assert_int_equal(each_segment(NULL), 1);
 	reopen();
 	expect_none(0);
 	assert_int_equal(spool_acked(s), 50);
@@ -130,7 +133,7 @@ static void a_torn_end_is_cut_off(void **state)
 {
 	put("one");
 	put("two");
-	each_file(cut_last_byte);
+	each_segment(cut_last_byte);
 	reopen();
 	expect(0, 1, "one");
 	expect_none(1);
@@ -139,6 +142,17 @@ static void a_torn_end_is_cut_off(void **state)
 	reopen();
 	expect(1, 2, "again");
 	assert_int_equal(spool_damaged(s), 0);
+}
+
+static void its_id_is_that_of_its_numbers(void **state)
+{
+	struct spool_id before = spool_id(s);
+	assert_true(before.hi != 0 || before.lo != 0);
+	reopen();
+	assert_true(spool_id(s).hi == before.hi && spool_id(s).lo == before.lo);
+	assert_int_equal(end(NULL), 0);
+	assert_int_equal(begin(NULL), 0);
+	assert_false(spool_id(s).hi == before.hi && spool_id(s).lo == before.lo);
 }
 
 int main(void)
@@ -150,6 +164,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(log_lines_are_dropped_and_counted_but_results_never, begin,
 						end),
 		cmocka_unit_test_setup_teardown(a_torn_end_is_cut_off, begin, end),
+		cmocka_unit_test_setup_teardown(its_id_is_that_of_its_numbers, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
