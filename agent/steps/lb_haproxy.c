@@ -30,6 +30,8 @@ struct run {
 	enum step step;
 	struct link *link;
 	struct buf answer;
+	struct buf saved; /* what the state file says since our last write, as lb_haproxy_states puts it */
+	bool settled;	  /* and it is still so */
 	char command[256];
 	uv_timer_t deadline, pause;
 	int open_timers;
@@ -60,6 +62,7 @@ static void on_timer_closed(uv_handle_t *h)
 	if (--r->open_timers > 0)
 		return;
 	buf_done(&r->answer);
+	buf_done(&r->saved);
 	free(r);
 }
 
@@ -82,16 +85,37 @@ static int write_whole(const char *path, const char *text)
 }
 
 /* What a reload reads back (server-state-file). From its version line on; never half a file. */
-static int save_state(struct run *r, const char *text)
+static int write_state(struct run *r, const char *text)
 {
-	char fresh[sizeof r->state_file + 8];
+	char fresh[sizeof r->state_file + 24];
 	text += strspn(text, "\n");
-	snprintf(fresh, sizeof fresh, "%s.new", r->state_file);
+	snprintf(fresh, sizeof fresh, "%s.%d.new", r->state_file, (int)getpid());
 	if (strncmp(text, "1\n", 2) != 0)
 		return err_set(&r->e, E_PROTOCOL, "HAProxy's server state is not of format 1");
-	if (write_whole(fresh, text) != 0 || rename(fresh, r->state_file) != 0)
-		return err_sys(&r->e, E_IO, errno, "write %s", r->state_file);
+	if (write_whole(fresh, text) != 0 || rename(fresh, r->state_file) != 0) {
+		int why = errno;
+		unlink(fresh);
+		return err_sys(&r->e, E_IO, why, "write %s", r->state_file);
+	}
 	return E_OK;
+}
+
+/*
+ * Others write the same file. Whoever wrote asks again, and writes again when the state is not what it wrote,
+ * so the last word is never an old one.
+ */
+static int save_state(struct run *r, const char *text)
+{
+	struct buf now;
+	buf_init(&now);
+	int rc = lb_haproxy_states(text, &now, &r->e);
+	r->settled = rc == E_OK && r->saved.len == now.len && now.len > 0 &&
+		     memcmp(r->saved.data, now.data, now.len) == 0;
+	if (rc == E_OK && !r->settled)
+		rc = write_state(r, text);
+	buf_done(&r->saved);
+	r->saved = now;
+	return rc;
 }
 
 static int look(struct run *r, const char *text)
@@ -147,6 +171,8 @@ static enum step after(const struct run *r)
 	static const enum step undrain[] = {
 		[HEALTH_UP] = SET_READY, [SET_READY] = VERIFY, [VERIFY] = SAVE, [SAVE] = DONE};
 	enum step next = r->drain ? drain[r->step] : undrain[r->step];
+	if (r->step == SAVE && !r->settled)
+		return SAVE;
 	return next == SAVE && !r->state_file[0] ? DONE : next;
 }
 
@@ -297,6 +323,7 @@ static void begin(uv_loop_t *loop, const struct lb_target *t, bool drain, balanc
 	r->ctx = ctx;
 	r->open_timers = 2;
 	buf_init(&r->answer);
+	buf_init(&r->saved);
 	uv_timer_init(loop, &r->deadline);
 	uv_timer_init(loop, &r->pause);
 	r->deadline.data = r->pause.data = r;

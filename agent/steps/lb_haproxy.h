@@ -7,6 +7,7 @@
 #define AGENT_STEPS_LB_HAPROXY_H
 
 #include "agent/steps/balancer.h"
+#include "base/buf.h"
 
 extern const struct balancer lb_haproxy;
 
@@ -28,6 +29,9 @@ struct lb_admin {
 };
 must_check int lb_haproxy_admin(const char *text, const char *backend, const char *server,
 				struct lb_admin *out, struct err *e);
+
+/* "backend server op admin" of each row of `show servers state`, one a line, in `out`. */
+must_check int lb_haproxy_states(const char *text, struct buf *out, struct err *e);
 
 /* E_CONFLICT with HAProxy's own words when a line is "[0]:" .. "[3]:" (an error). */
 must_check int lb_haproxy_refusal(const char *text, struct err *e);

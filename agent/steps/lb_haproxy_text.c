@@ -148,3 +148,24 @@ int lb_haproxy_admin(const char *text, const char *backend, const char *server, 
 	}
 	return err_set(e, E_NOT_FOUND, "HAProxy has no server %s/%s", backend, server);
 }
+
+/* Only what a reload must not lose: the rest of a row counts seconds and checks. */
+int lb_haproxy_states(const char *text, struct buf *out, struct err *e)
+{
+	static const char *const names[] = {"be_name", "srv_name", "srv_op_state", "srv_admin_state"};
+	int columns[ARRAY_LEN(names)];
+	const char *h = header_of(text);
+	buf_reset(out);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		columns[i] = h ? column(h, ' ', names[i]) : -1;
+		if (columns[i] < 0)
+			return nonsense(e, "show servers state");
+	}
+	for (const char *row = next_line(h); row && *row && *row != '\n'; row = next_line(row))
+		for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+			struct field f = field_at(row, ' ', columns[i]);
+			buf_put(out, f.s, f.n);
+			buf_puts(out, i + 1 < ARRAY_LEN(names) ? " " : "\n");
+		}
+	return E_OK;
+}

@@ -234,6 +234,29 @@ static void a_restarted_haproxy_still_knows_the_drain(void **s)
 	assert_int_equal(balance(true, "s2", 5000), E_CONFLICT);
 }
 
+static int undrain_often(const char *server)
+{
+	int bad = 0;
+	for (int i = 0; i < 40; i++)
+		bad += balance(false, server, 5000) != E_OK;
+	return bad;
+}
+
+/* Each host has an exec of its own; behind one HAProxy they all write its one state file. */
+static void many_may_write_the_state_file(void **s)
+{
+	int status = -1;
+	pid_t other = fork();
+	if (other == 0) {
+		uv_loop_init(&loop);
+		_exit(undrain_often("s1"));
+	}
+	int bad = undrain_often("s2");
+	waitpid(other, &status, 0);
+	assert_int_equal(bad, 0);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(int argc, char **argv)
 {
@@ -246,6 +269,7 @@ int main(int argc, char **argv)
 		CASE(names_with_commands_and_unknown_ones_are_refused),
 		CASE(a_stopped_haproxy_is_a_timeout_and_a_dead_one_is_unreachable),
 		CASE(a_restarted_haproxy_still_knows_the_drain),
+		CASE(many_may_write_the_state_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,19 @@ static void the_admin_state_is_read_by_column_name(void **s)
 	assert_int_equal(lb_haproxy_admin(text, "be", "s2", &a, &e), E_NOT_FOUND);
 }
 
+static void states_are_what_a_reload_must_not_lose(void **s)
+{
+	struct buf b;
+	buf_init(&b);
+	assert_int_equal(lb_haproxy_states("\n1\n# be_name srv_name srv_op_state srv_admin_state srv_time\n"
+					   "be s1 2 0 17\nbe s2 0 1 18\n\n",
+					   &b, &e),
+			 E_OK);
+	assert_string_equal(buf_cstr(&b), "be s1 2 0\nbe s2 0 1\n");
+	assert_int_equal(lb_haproxy_states("\n1\n", &b, &e), E_PROTOCOL);
+	buf_done(&b);
+}
+
 static void errors_are_told_from_information(void **s)
 {
 	assert_int_equal(lb_haproxy_refusal("\n[3]: No such server.\n\n", &e), E_CONFLICT);
@@ -64,6 +77,7 @@ int main(void)
 		cmocka_unit_test(sessions_and_others_are_counted_by_column_name),
 		cmocka_unit_test(an_answer_without_its_columns_is_nonsense),
 		cmocka_unit_test(the_admin_state_is_read_by_column_name),
+		cmocka_unit_test(states_are_what_a_reload_must_not_lose),
 		cmocka_unit_test(errors_are_told_from_information),
 		cmocka_unit_test(names_take_nothing_that_ends_a_command),
 	};
