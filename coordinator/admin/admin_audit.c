@@ -61,7 +61,7 @@ void admin_audit_list(struct admin_conn *c)
 {
 	const Admin__ListArgs *args = c->request->list;
 	struct audit_rows rows = {.c = c};
-	rows.limit = args->limit && args->limit <= LIMIT_MAX ? args->limit : LIMIT_DEFAULT;
+	rows.limit = args->limit == 0 ? LIMIT_DEFAULT : args->limit < LIMIT_MAX ? args->limit : LIMIT_MAX;
 	view_each_audit(ADMIN_STATE(c), &c->arena, args->from ? args->from : find_start(&rows), add_audit,
 			&rows);
 

@@ -80,7 +80,7 @@ def main():
         names = [a["name"] for a in json.loads(out)]
         missing = set(acked) - set(names)
         twice = len(names) - len(set(names))
-        code2, audit = co.ask("audit", "list", "--limit", "100000", "-o", "json")
+        code2, audit = co.ask("audit", "list", "--limit", "5000", "-o", "json")
         added = [a for a in json.loads(audit) if a["verb"] == "app add"]
         objects = [a["object"] for a in added]  # several commands may share one entry of the log
         print(f"{ROUNDS} kills, {len(acked)} acknowledged writes, {len(missing)} missing, {twice} twice, {len(added)} in the audit")
