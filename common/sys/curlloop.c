@@ -50,7 +50,8 @@ static int set_timer_cb(CURLM *multi, long ms, void *arg)
 	if (ms < 0)
 		uv_timer_stop(&c->timer);
 	else
-		uv_timer_start(&c->timer, timer_cb, (uint64_t)ms, 0);
+		/* Never 0: libuv before 1.45 would run it again before it looks at any socket. */
+		uv_timer_start(&c->timer, timer_cb, ms > 0 ? (uint64_t)ms : 1, 0);
 	return 0;
 }
 
