@@ -247,6 +247,7 @@ static int end(void **state)
 	char command[128];
 	serve_no_more();
 	uv_run(&loop, UV_RUN_DEFAULT);
+	umount2(dir, MNT_DETACH); /* of a test that failed; else there is none */
 	snprintf(command, sizeof(command), "rm -r '%s'", root);
 	return uv_loop_close(&loop) != 0 || system(command) != 0 ? -1 : 0;
 }
