@@ -1,10 +1,11 @@
 #include "agent/steps/probe.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sys/curlloop.h"
 
 enum { URL_CAP = 1024, WHY_CAP = 160 };
 
@@ -14,19 +15,12 @@ struct probe {
 	struct probe_callbacks cb;
 	struct probe_score score;
 	char url[URL_CAP];
-	CURLM *multi;
+	struct curlloop *curl;
 	CURL *easy;
-	bool trying; /* the easy handle is in the multi, or a command runs */
-	uv_timer_t curl_timer, next_timer;
-	int open_handles; /* of the loop */
+	struct curlloop_transfer transfer;
+	bool trying; /* the transfer is under way, or a command runs */
+	uv_timer_t next_timer;
 	bool closing;
-};
-
-/* One socket of curl that the loop watches. */
-struct watch {
-	uv_poll_t poll;
-	struct probe *probe;
-	curl_socket_t fd;
 };
 
 void probe_score_add(struct probe_score *s, const struct probe_config *c, bool passed, int64_t now)
@@ -73,11 +67,12 @@ void probe_answer(struct probe *p, bool passed, const char *why)
 		end_try(p, passed, why);
 }
 
-/* ---- curl on the loop
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one try
+ * ------------------------------------------------------------------------------------------------------- */
 
-static void judge(struct probe *p, CURLcode code)
+static void judge(void *arg, CURLcode code)
 {
+	struct probe *p = arg;
 	char why[WHY_CAP] = "";
 	long status = 0;
 	curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -88,101 +83,7 @@ static void judge(struct probe *p, CURLcode code)
 		passed = status >= (long)p->config.status_min && status <= (long)p->config.status_max;
 		snprintf(why, sizeof(why), "%.100s: http %ld", p->url, status);
 	}
-	curl_multi_remove_handle(p->multi, p->easy);
 	end_try(p, passed, why);
-}
-
-/* One handle per multi, so one message at most. */
-static void look_for_end(struct probe *p)
-{
-	int left;
-	CURLMsg *m = p->trying ? curl_multi_info_read(p->multi, &left) : NULL;
-	if (m != NULL && m->msg == CURLMSG_DONE)
-		judge(p, m->data.result);
-}
-
-static void on_curl_timer(uv_timer_t *t)
-{
-	struct probe *p = t->data;
-	int running;
-	curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	look_for_end(p);
-}
-
-static int set_curl_timer(CURLM *multi, long ms, void *arg)
-{
-	struct probe *p = arg;
-	if (p->closing)
-		return 0;
-	if (ms < 0)
-		uv_timer_stop(&p->curl_timer);
-	else
-		uv_timer_start(&p->curl_timer, on_curl_timer, (uint64_t)ms, 0);
-	return 0;
-}
-
-static void on_socket(uv_poll_t *h, int status, int events)
-{
-	struct watch *w = h->data;
-	struct probe *p = w->probe;
-	int flags = status < 0 ? CURL_CSELECT_ERR : 0, running;
-	flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
-	flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
-	curl_multi_socket_action(p->multi, w->fd, flags, &running);
-	look_for_end(p);
-}
-
-static void handle_closed(struct probe *p)
-{
-	if (--p->open_handles == 0)
-		free(p);
-}
-
-static void on_watch_closed(uv_handle_t *h)
-{
-	struct watch *w = h->data;
-	handle_closed(w->probe);
-	free(w);
-}
-
-static void watch_drop(struct watch *w)
-{
-	uv_poll_stop(&w->poll);
-	uv_close((uv_handle_t *)&w->poll, on_watch_closed);
-}
-
-static struct watch *watch_new(struct probe *p, curl_socket_t fd)
-{
-	struct watch *w = calloc(1, sizeof(*w));
-	PRE(w != NULL);
-	w->probe = p;
-	w->fd = fd;
-	w->poll.data = w;
-	if (uv_poll_init_socket(p->loop, &w->poll, fd) != 0) {
-		free(w);
-		return NULL;
-	}
-	p->open_handles++;
-	curl_multi_assign(p->multi, fd, w);
-	return w;
-}
-
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock)
-{
-	struct probe *p = arg;
-	struct watch *w = sock;
-	if (what == CURL_POLL_REMOVE) {
-		if (w != NULL)
-			watch_drop(w);
-		curl_multi_assign(p->multi, fd, NULL);
-		return 0;
-	}
-	if (w == NULL)
-		w = watch_new(p, fd);
-	if (w == NULL)
-		return -1;
-	int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-	return uv_poll_start(&w->poll, events, on_socket);
 }
 
 static size_t drop_body(char *bytes, size_t size, size_t nr, void *arg)
@@ -196,7 +97,7 @@ static void begin_try(struct probe *p)
 	if (p->config.kind == PROBE_COMMAND)
 		p->cb.run_command(p->cb.arg);
 	else
-		curl_multi_add_handle(p->multi, p->easy); /* sets its timer to now */
+		curlloop_start(p->curl, &p->transfer, p->easy);
 }
 
 /* ---- opening and closing
@@ -207,23 +108,13 @@ static void set_easy(struct probe *p)
 	CURL *c = p->easy;
 	curl_easy_setopt(c, CURLOPT_URL, p->url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http");
-	curl_easy_setopt(c, CURLOPT_PROXY, ""); /* whatever the environment says */
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)p->config.timeout_ms);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, drop_body);
 	curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L); /* each try proves that new connections are accepted */
 	curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "wavetrain-probe");
 	if (p->config.kind == PROBE_TCP)
 		curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
-}
-
-static void set_multi(struct probe *p)
-{
-	curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
-	curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, set_curl_timer);
-	curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
 }
 
 static bool is_loopback(const char *host)
@@ -275,12 +166,10 @@ static int take_config(struct probe *p, const struct probe_config *config, struc
 	return check_url(p, e);
 }
 
-static void start_timers(struct probe *p)
+static void start_timer(struct probe *p)
 {
-	uv_timer_init(p->loop, &p->curl_timer);
 	uv_timer_init(p->loop, &p->next_timer);
-	p->curl_timer.data = p->next_timer.data = p;
-	p->open_handles = 2;
+	p->next_timer.data = p;
 	uv_timer_start(&p->next_timer, on_next, 0, 0);
 }
 
@@ -296,12 +185,11 @@ int probe_open(struct probe **out, uv_loop_t *loop, const struct probe_config *c
 		free(p);
 		return rc;
 	}
-	p->multi = curl_multi_init();
-	p->easy = curl_easy_init();
-	PRE(p->multi != NULL && p->easy != NULL);
-	set_multi(p);
+	p->curl = curlloop_open(loop);
+	p->easy = curlloop_easy_new();
+	p->transfer = (struct curlloop_transfer){.done = judge, .ctx = p};
 	set_easy(p);
-	start_timers(p);
+	start_timer(p);
 	*out = p;
 	return E_OK;
 }
@@ -313,7 +201,8 @@ const struct probe_score *probe_score_of(const struct probe *p)
 
 static void on_timer_closed(uv_handle_t *h)
 {
-	handle_closed(h->data);
+	struct probe *p = h->data;
+	free(p);
 }
 
 void probe_close(struct probe *p)
@@ -321,10 +210,8 @@ void probe_close(struct probe *p)
 	if (p == NULL || p->closing)
 		return;
 	p->closing = true;
-	if (p->trying && p->config.kind != PROBE_COMMAND)
-		curl_multi_remove_handle(p->multi, p->easy);
+	curlloop_stop(p->curl, &p->transfer);
 	curl_easy_cleanup(p->easy);
-	curl_multi_cleanup(p->multi);
-	uv_close((uv_handle_t *)&p->curl_timer, on_timer_closed);
+	curlloop_close(p->curl);
 	uv_close((uv_handle_t *)&p->next_timer, on_timer_closed);
 }

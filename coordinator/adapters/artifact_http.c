@@ -172,7 +172,9 @@ static void run(struct artifact_http *h)
 	MHD_UNSIGNED_LONG_LONG wait_ms;
 	MHD_run(h->mhd);
 	if (MHD_get_timeout(h->mhd, &wait_ms) == MHD_YES)
-		uv_timer_start(&h->timer, timer_cb, wait_ms, 0);
+		/* Never 0: libuv before 1.45 would run it again before it looks at any socket, and whom we
+		 * wait for may be on this loop. */
+		uv_timer_start(&h->timer, timer_cb, wait_ms != 0 ? wait_ms : 1, 0);
 	else
 		uv_timer_stop(&h->timer);
 }

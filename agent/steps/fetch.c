@@ -1,0 +1,699 @@
+#include "agent/steps/fetch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/curlloop.h"
+#include "sys/digest.h"
+#include "sys/fsio.h"
+
+/*
+ *   PREPARE -> request -> (WRITE ...) -> FINISH -> told
+ *      |         ^  |next server           |
+ *      +- there already, verified: told    +- pieced together and wrong: once more from the start
+ *
+ * PREPARE, WRITE and FINISH are jobs of the thread pool, one at a time. While a job runs, `job` belongs to
+ * the pool's thread and everything else to the loop.
+ */
+enum {
+	BLOCK = 512 * 1024,
+	CURL_BUFFER = 128 * 1024,
+	CONNECT_MS = 10 * 1000,
+	STALL_S = 30,
+	STALL_BYTES_S = 1024,
+	SHORT_HEX = 12
+};
+
+enum job_kind { JOB_PREPARE = 1, JOB_WRITE, JOB_FINISH };
+
+struct job {
+	uv_work_t work;
+	enum job_kind kind;
+	int fd;
+	bool there;	 /* PREPARE: the archive is complete */
+	bool from_start; /* WRITE: what the file holds goes first */
+	bool may_retry;	 /* FINISH: a wrong digest empties the file instead of removing it */
+	bool emptied;
+	uint64_t have; /* in the file, before and after */
+	uint8_t *data;
+	size_t len;
+	int code;
+	struct err e;
+};
+
+enum answer { ANSWER_NONE = 0, ANSWER_TAKEN, ANSWER_REFUSED, ANSWER_WITHOUT_RANGE };
+
+struct fetch {
+	uv_loop_t *loop;
+	fetch_cb cb;
+	void *ctx;
+	struct digest artifact;
+	uint64_t size, reserve;
+	char hex[DIGEST_HEX_CAP], dir[FSIO_PATH_CAP], partial[FSIO_PATH_CAP], final[FSIO_PATH_CAP];
+	char urls[FETCH_URLS_MAX][FETCH_URL_CAP];
+	size_t urls_nr, url, tried;
+	bool plain;
+
+	struct curlloop *curl;
+	CURL *easy;
+	struct curlloop_transfer transfer;
+	char curl_text[CURL_ERROR_SIZE];
+	enum answer answer; /* to the request under way */
+	bool request_ended, paused;
+	struct err request_error, error; /* of the request; what will be told */
+
+	struct job job;
+	bool job_runs, closing;
+	uint64_t have;	    /* on disk */
+	bool pieced;	    /* a range was asked for: the file will hold bytes of more than one answer */
+	bool once_more;	    /* a file that was pieced together was wrong, and is fetched from its start */
+	uint8_t *filling;   /* what curl gives while the pool writes the other block */
+	size_t filling_len; /* goes behind `have` */
+	bool start_anew;    /* `filling` is the start of the file */
+};
+
+/* ---- in the pool's thread
+ * ------------------------------------------------------------------------------------------- */
+
+static bool is_full(int errnum)
+{
+	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
+}
+
+static int fail_disk(struct err *e, int errnum, const char *what, const char *path)
+{
+	return err_sys(e, is_full(errnum) ? E_NO_SPACE : E_IO, errnum, "%s %s", what, path);
+}
+
+static bool matches(const struct fetch *f, int fd, struct err *e)
+{
+	struct digest d;
+	uint64_t size;
+	return lseek(fd, 0, SEEK_SET) == 0 && digest_of_fd(fd, &d, &size, e) == E_OK && size == f->size &&
+	       digest_eq(&d, &f->artifact);
+}
+
+/* Verified again: it may be as old as the host, and is parsed next. */
+static bool there_already(const struct fetch *f)
+{
+	struct stat st;
+	struct err e;
+	int fd = open(f->final, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->size &&
+		    matches(f, fd, &e);
+	close(fd);
+	if (!good)
+		unlink(f->final);
+	return good;
+}
+
+/* The lock is on the file that has the name now, not on one that was renamed or removed meanwhile. */
+static int lock_partial(const struct fetch *f, struct stat *st, struct err *e)
+{
+	struct stat named;
+	if (flock(f->job.fd, LOCK_EX | LOCK_NB) != 0 || fstat(f->job.fd, st) != 0 ||
+	    stat(f->partial, &named) != 0 || named.st_ino != st->st_ino || named.st_dev != st->st_dev)
+		return err_set(e, E_BUSY, "archive %.*s: another download of it is under way", SHORT_HEX,
+			       f->hex);
+	if (!S_ISREG(st->st_mode))
+		return err_set(e, E_IO, "%s is no regular file", f->partial);
+	return E_OK;
+}
+
+static int open_partial(struct fetch *f, struct err *e)
+{
+	struct stat st;
+	f->job.fd = open(f->partial, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (f->job.fd < 0)
+		return fail_disk(e, errno, "cannot open", f->partial);
+	int rc = lock_partial(f, &st, e);
+	if (rc != E_OK)
+		return rc;
+	f->job.have = (uint64_t)st.st_size;
+	if (f->job.have <= f->size)
+		return E_OK;
+	f->job.have = 0;
+	return ftruncate(f->job.fd, 0) == 0 ? E_OK : fail_disk(e, errno, "cannot empty", f->partial);
+}
+
+static int check_space(const struct fetch *f, struct err *e)
+{
+	uint64_t free_bytes, missing = f->size - f->job.have;
+	int rc = fsio_free_bytes(f->dir, &free_bytes, e);
+	if (rc != E_OK || (free_bytes >= missing && free_bytes - missing >= f->reserve))
+		return rc;
+	return err_set(e, E_NO_SPACE,
+		       "archive %.*s: %" PRIu64 " bytes to come + %" PRIu64 " reserve > %" PRIu64
+		       " bytes free in %s",
+		       SHORT_HEX, f->hex, missing, f->reserve, free_bytes, f->dir);
+}
+
+/* The lock comes first: nobody else names or removes either file now. */
+static int prepare(struct fetch *f, struct err *e)
+{
+	int rc = open_partial(f, e);
+	if (rc != E_OK)
+		return rc;
+	f->job.there = there_already(f);
+	if (!f->job.there)
+		return check_space(f, e);
+	unlink(f->partial);
+	f->job.have = f->size;
+	return E_OK;
+}
+
+/* What fits stays, and nothing stays that was not counted. */
+static int write_block(struct fetch *f, struct err *e)
+{
+	struct job *j = &f->job;
+	if (j->from_start && ftruncate(j->fd, 0) != 0)
+		return fail_disk(e, errno, "cannot empty", f->partial);
+	if (j->from_start)
+		j->have = 0;
+	for (size_t done = 0; done < j->len;) {
+		ssize_t n = pwrite(j->fd, j->data + done, j->len - done, (off_t)j->have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int errnum = errno;
+			if (ftruncate(j->fd, (off_t)j->have) != 0)
+				unlink(f->partial);
+			return fail_disk(e, errnum, "cannot write", f->partial);
+		}
+		done += (size_t)n;
+		j->have += (uint64_t)n;
+	}
+	return E_OK;
+}
+
+static int drop_wrong(struct fetch *f, struct err *e)
+{
+	f->job.emptied = f->job.may_retry && ftruncate(f->job.fd, 0) == 0;
+	if (f->job.emptied) {
+		f->job.have = 0;
+		return E_OK;
+	}
+	unlink(f->partial);
+	return err_set(e, E_CORRUPT,
+		       "archive %s: the bytes given for it have another digest; they were removed", f->hex);
+}
+
+static int finish(struct fetch *f, struct err *e)
+{
+	/* What is on disk after a failed fsync is not known, though reading might look fine: it goes. */
+	if (fsync(f->job.fd) != 0) {
+		int errnum = errno;
+		unlink(f->partial);
+		return fail_disk(e, errnum, "cannot fsync", f->partial);
+	}
+	struct err unread = {0};
+	if (!matches(f, f->job.fd, &unread)) {
+		if (unread.code == E_OK)
+			return drop_wrong(f, e);
+		*e = unread;
+		return err_wrap(e, "%s", f->partial);
+	}
+	return fsio_rename(f->partial, f->final, e);
+}
+
+static void work_cb(uv_work_t *w)
+{
+	struct fetch *f = container_of(w, struct fetch, job.work);
+	struct job *j = &f->job;
+	j->e = (struct err){0};
+	switch (j->kind) {
+	case JOB_PREPARE:
+		j->code = prepare(f, &j->e);
+		break;
+	case JOB_WRITE:
+		j->code = write_block(f, &j->e);
+		break;
+	case JOB_FINISH:
+		j->code = finish(f, &j->e);
+		break;
+	}
+}
+
+/* ---- on the loop
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void work_done_cb(uv_work_t *w, int status);
+
+static void begin_job(struct fetch *f, enum job_kind kind)
+{
+	PRE(!f->job_runs);
+	f->job.kind = kind;
+	f->job_runs = true;
+	PRE(uv_queue_work(f->loop, &f->job.work, work_cb, work_done_cb) == 0);
+}
+
+static void free_fetch(struct fetch *f)
+{
+	if (f->job.fd >= 0)
+		close(f->job.fd);
+	free(f->job.data);
+	free(f->filling);
+	free(f);
+}
+
+static void stop_request(struct fetch *f)
+{
+	if (f->curl == NULL)
+		return;
+	curlloop_stop(f->curl, &f->transfer);
+	curl_easy_cleanup(f->easy);
+	curlloop_close(f->curl);
+	f->curl = NULL;
+	f->easy = NULL;
+}
+
+/* The last thing done with `f`: the owner may close it. */
+static void tell(struct fetch *f, int code, const struct err *e)
+{
+	stop_request(f);
+	if (f->job.fd >= 0)
+		close(f->job.fd); /* and with it the lock */
+	f->job.fd = -1;
+	fetch_cb cb = f->cb;
+	f->cb = NULL;
+	PRE(cb != NULL);
+	struct err told = code == E_OK ? (struct err){0} : *e;
+	cb(f->ctx, code, told.text);
+}
+
+static void flush(struct fetch *f)
+{
+	uint8_t *written = f->job.data;
+	f->job.data = f->filling;
+	f->job.len = f->filling_len;
+	f->job.from_start = f->start_anew;
+	f->filling = written;
+	f->filling_len = 0;
+	f->start_anew = false;
+	begin_job(f, JOB_WRITE);
+}
+
+static void start_request(struct fetch *f, bool ranged);
+
+/* A transient reason wins over others, the first of a kind over the later. */
+static void note_error(struct fetch *f)
+{
+	bool better = f->error.code == E_OK || (err_class(f->error.code) != ERR_TRANSIENT &&
+						err_class(f->request_error.code) == ERR_TRANSIENT);
+	if (better)
+		f->error = f->request_error;
+}
+
+/* The answer has ended and all its bytes are on disk. */
+static void after_answer(struct fetch *f)
+{
+	if (f->have == f->size) {
+		f->job.may_retry = f->pieced && !f->once_more;
+		begin_job(f, JOB_FINISH);
+	} else if (f->answer == ANSWER_WITHOUT_RANGE) {
+		start_request(f, false);
+	} else {
+		note_error(f);
+		f->url = (f->url + 1) % f->urls_nr;
+		if (++f->tried < f->urls_nr)
+			start_request(f, true);
+		else
+			tell(f, f->error.code, &f->error);
+	}
+}
+
+static void end_request(struct fetch *f, CURLcode code);
+
+/* Curl may call take_body from within. */
+static void resume(struct fetch *f)
+{
+	f->paused = false;
+	CURLcode code = curl_easy_pause(f->easy, CURLPAUSE_CONT);
+	if (code == CURLE_OK)
+		return;
+	curlloop_stop(f->curl, &f->transfer);
+	end_request(f, code);
+}
+
+static void after_write(struct fetch *f)
+{
+	f->have = f->job.have;
+	if (f->filling_len > 0 || f->start_anew)
+		flush(f);
+	if (f->paused)
+		resume(f);
+	else if (f->request_ended && !f->job_runs)
+		after_answer(f);
+}
+
+static void after_prepare(struct fetch *f)
+{
+	f->have = f->job.have;
+	f->pieced = f->have > 0;
+	if (f->job.there)
+		tell(f, E_OK, NULL);
+	else if (f->have == f->size)
+		after_answer(f);
+	else
+		start_request(f, true);
+}
+
+static void after_finish(struct fetch *f)
+{
+	f->have = f->job.have;
+	if (!f->job.emptied) {
+		tell(f, E_OK, NULL);
+		return;
+	}
+	f->job.emptied = false;
+	f->once_more = true;
+	f->tried = 0;
+	start_request(f, true);
+}
+
+static void work_done_cb(uv_work_t *w, int status)
+{
+	struct fetch *f = container_of(w, struct fetch, job.work);
+	struct job *j = &f->job;
+	f->job_runs = false;
+	if (f->closing) {
+		free_fetch(f);
+	} else if (j->code != E_OK) {
+		f->have = j->have;
+		tell(f, j->code, &j->e);
+	} else if (j->kind == JOB_PREPARE) {
+		after_prepare(f);
+	} else if (j->kind == JOB_WRITE) {
+		after_write(f);
+	} else {
+		after_finish(f);
+	}
+}
+
+/* ---- one answer
+ * ----------------------------------------------------------------------------------------------------- */
+
+static enum answer refuse(struct fetch *f, int code, const char *fmt, ...) printf_like(3, 4);
+static enum answer refuse(struct fetch *f, int code, const char *fmt, ...)
+{
+	char why[160];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	err_set(&f->request_error, code, "archive %.*s from %s: %s", SHORT_HEX, f->hex, f->urls[f->url], why);
+	return ANSWER_REFUSED;
+}
+
+static enum answer judge_refusal(struct fetch *f, long status)
+{
+	if (status == 404) {
+		err_set(&f->request_error, E_NOT_FOUND, "archive %s is not at %s (http 404)", f->hex,
+			f->urls[f->url]);
+		return ANSWER_REFUSED;
+	}
+	if (status == 401 || status == 403)
+		return refuse(f, E_DENIED, "http %ld, it does not accept our certificate", status);
+	if (status >= 500 || status == 408 || status == 429)
+		return refuse(f, E_UNAVAILABLE, "http %ld", status);
+	if (status >= 300 && status < 400)
+		return refuse(f, E_PROTOCOL, "http %ld, and redirects are not followed", status);
+	return refuse(f, E_PROTOCOL, "http %ld", status);
+}
+
+/* "bytes FIRST-LAST/TOTAL", as we asked for it? */
+static bool range_fits(const struct fetch *f)
+{
+	struct curl_header *h;
+	uint64_t first, last, total;
+	int end = 0;
+	return curl_easy_header(f->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+	       sscanf(h->value, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64 "%n", &first, &last, &total, &end) ==
+		       3 &&
+	       h->value[end] == '\0' && first == f->have && last >= first && last < total && total == f->size;
+}
+
+static enum answer judge(struct fetch *f)
+{
+	long status = 0;
+	curl_off_t length = -1;
+	curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(f->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	bool ranged = f->have > 0 && f->pieced;
+	if (ranged && (status == 416 || (status == 206 && !range_fits(f))))
+		return ANSWER_WITHOUT_RANGE;
+	if (status != 200 && !(ranged && status == 206))
+		return judge_refusal(f, status);
+	uint64_t missing = status == 206 ? f->size - f->have : f->size;
+	if (status == 200 && length >= 0 && (uint64_t)length != missing)
+		return refuse(f, E_CORRUPT, "it has %" PRId64 " bytes, not %" PRIu64, (int64_t)length,
+			      missing);
+	if (status == 200) { /* whole, whatever was asked for */
+		f->start_anew = f->have > 0;
+		f->have = 0;
+		f->pieced = false;
+	}
+	return ANSWER_TAKEN;
+}
+
+static uint64_t on_the_way(const struct fetch *f)
+{
+	bool writing = f->job_runs && f->job.kind == JOB_WRITE;
+	return f->have + f->filling_len + (writing ? f->job.len : 0);
+}
+
+static size_t take_body(char *bytes, size_t one, size_t n, void *arg)
+{
+	struct fetch *f = arg;
+	if (f->answer == ANSWER_NONE)
+		f->answer = judge(f);
+	if (f->answer != ANSWER_TAKEN)
+		return CURL_WRITEFUNC_ERROR;
+	if (n > f->size - on_the_way(f)) {
+		f->answer = refuse(f, E_CORRUPT, "it sends more than %" PRIu64 " bytes", f->size);
+		return CURL_WRITEFUNC_ERROR;
+	}
+	if (n > BLOCK - f->filling_len) {
+		f->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	memcpy(f->filling + f->filling_len, bytes, n);
+	f->filling_len += n;
+	if (!f->job_runs)
+		flush(f);
+	return n;
+}
+
+/* Who serves, before anything is asked of it. */
+static int before_request(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	struct fetch *f = arg;
+	struct curl_tlssessioninfo *tls = NULL;
+	struct tls_identity id;
+	struct err e;
+	if (f->plain && strncmp(f->urls[f->url], "http:", 5) == 0)
+		return CURL_PREREQFUNC_OK;
+	if (curl_easy_getinfo(f->easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
+	    tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
+		err_set(&e, E_DENIED, "its certificate cannot be looked at");
+	else if (tls_peer_identity(tls->internals, &id, &e) == E_OK)
+		return CURL_PREREQFUNC_OK;
+	f->answer = refuse(f, E_DENIED, "%s", e.text);
+	return CURL_PREREQFUNC_ABORT;
+}
+
+static int code_of(CURLcode code)
+{
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return E_TIMEOUT;
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		return E_DENIED;
+	if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE)
+		return E_INVALID; /* our own files */
+	return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY ? E_PROTOCOL
+										      : E_UNAVAILABLE;
+}
+
+static void end_request(struct fetch *f, CURLcode code)
+{
+	f->request_ended = true;
+	f->paused = false;
+	if (f->answer == ANSWER_NONE && code == CURLE_OK)
+		f->answer = judge(f); /* there was no body */
+	if (f->answer == ANSWER_NONE || f->answer == ANSWER_TAKEN)
+		refuse(f, code_of(code), "%s",
+		       code == CURLE_OK	      ? "it ended early"
+		       : f->curl_text[0] != 0 ? f->curl_text
+					      : curl_easy_strerror(code));
+	if (f->job_runs)
+		return; /* after_write goes on */
+	if (f->start_anew)
+		flush(f);
+	else
+		after_answer(f);
+}
+
+static void done(void *arg, CURLcode code)
+{
+	struct fetch *f = arg;
+	end_request(f, code);
+}
+
+static void start_request(struct fetch *f, bool ranged)
+{
+	char url[FETCH_URL_CAP + 100], range[32];
+	snprintf(url, sizeof url, "%s/v1/artifacts/%s", f->urls[f->url], f->hex);
+	snprintf(range, sizeof range, "%" PRIu64 "-", f->have);
+	f->answer = ANSWER_NONE;
+	f->request_ended = false;
+	f->request_error = (struct err){0};
+	f->curl_text[0] = '\0';
+	f->pieced = ranged && f->have > 0;
+	curl_easy_setopt(f->easy, CURLOPT_URL, url);
+	curl_easy_setopt(f->easy, CURLOPT_RANGE, f->pieced ? range : NULL);
+	curlloop_start(f->curl, &f->transfer, f->easy);
+}
+
+/* ---- opening and closing
+ * -------------------------------------------------------------------------------------------- */
+
+static void set_tls(CURL *c, const struct tls_files *files)
+{
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
+	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	curl_easy_setopt(c, CURLOPT_CAINFO, files->ca);
+	curl_easy_setopt(c, CURLOPT_CAPATH, NULL); /* else the system's authorities would do, too */
+	curl_easy_setopt(c, CURLOPT_SSLCERT, files->cert);
+	curl_easy_setopt(c, CURLOPT_SSLKEY, files->key);
+}
+
+static void set_easy(struct fetch *f, const struct fetch_config *c)
+{
+	CURL *easy = f->easy;
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, c->plain_for_tests ? "https,http" : "https");
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "wavetrain-agent");
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_S);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)(c->stall_s != 0 ? c->stall_s : STALL_S));
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, f->curl_text);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, f);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, f);
+	if (c->tls.ca != NULL)
+		set_tls(easy, &c->tls);
+}
+
+/* Scheme, host and port, and nothing else. */
+static bool url_is_base(const char *url, bool plain)
+{
+	char *scheme = NULL, *path = NULL, *other = NULL;
+	CURLU *u = curl_url();
+	PRE(u != NULL);
+	bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+		  curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+		  (strcmp(scheme, "https") == 0 || (plain && strcmp(scheme, "http") == 0)) &&
+		  curl_url_get(u, CURLUPART_PATH, &path, 0) == CURLUE_OK && strcmp(path, "/") == 0 &&
+		  curl_url_get(u, CURLUPART_USER, &other, 0) != CURLUE_OK &&
+		  curl_url_get(u, CURLUPART_QUERY, &other, 0) != CURLUE_OK &&
+		  curl_url_get(u, CURLUPART_FRAGMENT, &other, 0) != CURLUE_OK;
+	curl_free(scheme);
+	curl_free(path);
+	curl_free(other);
+	curl_url_cleanup(u);
+	return ok;
+}
+
+static int take_urls(struct fetch *f, const struct fetch_config *c, struct err *e)
+{
+	for (; c->urls[f->urls_nr] != NULL; f->urls_nr++) {
+		const char *url = c->urls[f->urls_nr];
+		if (f->urls_nr == FETCH_URLS_MAX)
+			return err_set(e, E_INVALID, "fetch: more than %d servers", FETCH_URLS_MAX);
+		if (strlen(url) >= FETCH_URL_CAP || !url_is_base(url, c->plain_for_tests))
+			return err_set(e, E_INVALID, "fetch: '%.100s' is not https://HOST:PORT", url);
+		size_t len = strlen(url) - (url[strlen(url) - 1] == '/');
+		snprintf(f->urls[f->urls_nr], FETCH_URL_CAP, "%.*s", (int)len, url);
+	}
+	if (f->urls_nr == 0)
+		return err_set(e, E_INVALID, "fetch: no server was named");
+	f->url = c->seed % f->urls_nr;
+	return E_OK;
+}
+
+static int take_config(struct fetch *f, const struct fetch_config *c, struct err *e)
+{
+	f->artifact = c->artifact;
+	f->size = c->size_bytes;
+	f->reserve = c->reserve_bytes;
+	f->plain = c->plain_for_tests;
+	digest_hex(&c->artifact, f->hex);
+	if (f->size == 0 || f->size > INT64_MAX)
+		return err_set(e, E_INVALID, "archive %.*s: a size of %" PRIu64 " bytes cannot be", SHORT_HEX,
+			       f->hex, f->size);
+	if (!f->plain && (c->tls.ca == NULL || c->tls.cert == NULL || c->tls.key == NULL))
+		return err_set(e, E_INVALID, "fetch: certificates on both sides are required");
+	snprintf(f->dir, sizeof f->dir, "%s", c->dir);
+	snprintf(f->final, sizeof f->final, "%s/%s", c->dir, f->hex);
+	if ((size_t)snprintf(f->partial, sizeof f->partial, "%s/%s.partial", c->dir, f->hex) >=
+	    sizeof f->partial)
+		return err_set(e, E_INVALID, "fetch: the path %.100s... is too long", c->dir);
+	return take_urls(f, c, e);
+}
+
+int fetch_open(struct fetch **out, uv_loop_t *loop, const struct fetch_config *c, fetch_cb cb, void *ctx,
+	       struct err *e)
+{
+	struct fetch *f = calloc(1, sizeof *f);
+	PRE(f != NULL);
+	f->loop = loop;
+	f->cb = cb;
+	f->ctx = ctx;
+	f->job.fd = -1;
+	int rc = take_config(f, c, e);
+	if (rc != E_OK) {
+		free(f);
+		return rc;
+	}
+	f->filling = malloc(BLOCK);
+	f->job.data = malloc(BLOCK);
+	PRE(f->filling != NULL && f->job.data != NULL);
+	f->curl = curlloop_open(loop);
+	f->easy = curlloop_easy_new();
+	f->transfer = (struct curlloop_transfer){.done = done, .ctx = f};
+	set_easy(f, c);
+	begin_job(f, JOB_PREPARE);
+	*out = f;
+	return E_OK;
+}
+
+uint64_t fetch_have(const struct fetch *f)
+{
+	return f->have;
+}
+
+void fetch_close(struct fetch *f)
+{
+	if (f == NULL)
+		return;
+	f->closing = true;
+	stop_request(f);
+	if (!f->job_runs)
+		free_fetch(f);
+}
