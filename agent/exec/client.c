@@ -23,7 +23,13 @@ struct exec_client {
 	uv_poll_t *watch;
 	uint64_t last;
 	struct waiting *waiting;
+	exec_client_watch_cb changed;
+	void *changed_ctx;
+	uint64_t seen_change;
+	uv_timer_t *again; /* exec is away: the next try */
 };
+
+enum { WATCH_AGAIN_MS = 200 };
 
 struct exec_client *exec_client_open(uv_loop_t *loop, const char *socket_path)
 {
@@ -119,6 +125,16 @@ static int transmit(struct exec_client *c, const struct exec_record *r)
 	return send(c->fd, r, sizeof *r, MSG_NOSIGNAL) == (ssize_t)sizeof *r ? 0 : errno;
 }
 
+static void on_change(void *ctx, const struct exec_reply *p);
+
+static bool only_watches(const struct exec_client *c)
+{
+	for (const struct waiting *w = c->waiting; w; w = w->next)
+		if (w->cb != on_change)
+			return false;
+	return true;
+}
+
 int exec_client_call(struct exec_client *c, const struct exec_record *r, exec_client_cb cb, void *ctx,
 		     struct err *e)
 {
@@ -129,8 +145,8 @@ int exec_client_call(struct exec_client *c, const struct exec_record *r, exec_cl
 		return rc;
 	int why = transmit(c, &out);
 	/* exec was replaced and nothing waits for the old one: the new one is as good. */
-	if (why == EPIPE && !c->waiting) {
-		hang_up(c);
+	if (why == EPIPE && only_watches(c)) {
+		lost(c);
 		if ((rc = dial(c, e)) != E_OK)
 			return rc;
 		why = transmit(c, &out);
@@ -144,11 +160,53 @@ int exec_client_call(struct exec_client *c, const struct exec_record *r, exec_cl
 	return E_OK;
 }
 
+static void ask_changes(struct exec_client *c);
+
+static void on_again(uv_timer_t *t)
+{
+	ask_changes(t->data);
+}
+
+static void on_change(void *ctx, const struct exec_reply *p)
+{
+	struct exec_client *c = ctx;
+	if (p->code != E_OK) {
+		uv_timer_start(c->again, on_again, WATCH_AGAIN_MS, 0);
+		return;
+	}
+	/* The question goes out before the answer is told, which may close the client. */
+	c->seen_change = p->change;
+	ask_changes(c);
+	c->changed(c->changed_ctx, p->app, &p->status);
+}
+
+static void ask_changes(struct exec_client *c)
+{
+	static struct exec_record r; /* large; loop thread only */
+	record_init(&r, EXEC_WATCH, "");
+	r.seen_change = c->seen_change;
+	if (exec_client_call(c, &r, on_change, c, NULL) != E_OK)
+		uv_timer_start(c->again, on_again, WATCH_AGAIN_MS, 0);
+}
+
+void exec_client_watch(struct exec_client *c, exec_client_watch_cb cb, void *ctx)
+{
+	PRE(!c->changed);
+	c->changed = cb;
+	c->changed_ctx = ctx;
+	c->again = calloc(1, sizeof *c->again);
+	PRE(c->again && uv_timer_init(c->loop, c->again) == 0);
+	c->again->data = c;
+	ask_changes(c);
+}
+
 void exec_client_close(struct exec_client *c)
 {
 	if (!c)
 		return;
 	hang_up(c);
+	if (c->again)
+		uv_close((uv_handle_t *)c->again, on_closed);
 	while (c->waiting) {
 		struct waiting *w = c->waiting;
 		c->waiting = w->next;

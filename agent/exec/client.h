@@ -22,6 +22,15 @@ struct exec_client *exec_client_open(uv_loop_t *loop,
 must_check int exec_client_call(struct exec_client *c, const struct exec_record *r, exec_client_cb cb,
 				void *ctx, struct err *e);
 
+/*
+ * From now on: the status of each app that exec knows, then again after each change, oldest first; changes in
+ * quick succession may come as one, so compare `restarts` (and activation) with what you saw. After exec went
+ * away it is asked again until it answers, and every app is told once more. `app` and `status` are valid
+ * during the call. Once per client; closing the client in the call is fine.
+ */
+typedef void (*exec_client_watch_cb)(void *ctx, const char *app, const struct exec_status *status);
+void exec_client_watch(struct exec_client *c, exec_client_watch_cb cb, void *ctx);
+
 void exec_client_close(
 	struct exec_client *c); /* NULL-safe; calls under way are dropped, their cb not called */
 

@@ -10,6 +10,7 @@
 #ifndef AGENT_EXEC_EXEC_H
 #define AGENT_EXEC_EXEC_H
 
+#include "agent/exec/cgroup.h"
 #include "agent/exec/record.h"
 
 #include <uthash.h>
@@ -26,6 +27,9 @@ struct exec {
 	int user_count;
 	uid_t agent; /* the one uid besides our own whose records we take */
 	struct app *apps;
+	struct cgroup home; /* groups of apps are made below it; version CGROUP_NONE: none can be */
+	char group_prefix[32];
+	uint64_t change; /* number of the newest change of any app */
 };
 
 /* One request under way. Owned by whoever must answer; call_answer frees it. */
@@ -49,6 +53,8 @@ struct run_state {
 	uint64_t start_ticks; /* with the pid: which process */
 	uint32_t restarts, tries_left;
 	int32_t last_exit, last_signal;
+	uint32_t kept, zero; /* pid is that of a lasting keeper (sys/child.h), the program is its child */
+	struct cgroup group; /* version CGROUP_NONE: it runs without */
 	struct exec_record start;
 };
 
@@ -64,9 +70,17 @@ struct app {
 	struct run_state st;
 	int pidfd; /* -1 when not running */
 	uv_poll_t *death;
-	uv_timer_t timer;	    /* backoff, or the deadline of a stop */
-	struct exec_call *stopping; /* answered at its death */
+	uv_timer_t timer;	    /* backoff, or the deadline of a stop, or the next look while sweeping */
+	struct exec_call *stopping; /* answered when nothing of it is left */
+	struct exec_call *starting; /* came while sweeping; done after it */
 	bool killed;
+	bool sweeping;	    /* the program is dead, what it forked is being ended */
+	bool left;	    /* the last sweep gave up */
+	bool group_refused; /* the last spawn failed at its cgroup */
+	uint64_t sweep_until;
+	void (*swept)(struct app *a);
+	uint64_t change;		/* exec.change when it changed last; 0: never ran */
+	uint64_t peak_bytes, oom_kills; /* of the groups since the last START that are gone */
 	struct listener listeners[EXEC_LISTENS];
 	int listener_count;
 	int out_fd, log_fd;
@@ -96,18 +110,30 @@ must_check int output_open(struct app *a, int *child_fd, struct err *e); /* the 
 /* program.c */
 must_check int app_get(struct exec *x, const char *name, struct app **out, struct err *e);
 must_check int app_fence(struct app *a, const struct fence *f, struct err *e);
-must_check int app_start(struct app *a, const struct exec_record *r, struct err *e);
-void app_stop(struct app *a, struct exec_call *c);
+void app_start(struct app *a, struct exec_call *c); /* answers */
+void app_stop(struct app *a, struct exec_call *c);  /* answers */
 void app_status(const struct app *a, struct exec_status *out);
 void app_adopt_all(struct exec *x);
 void app_kill_all(struct exec *x); /* --stop-programs */
 must_check int app_user_allowed(const struct exec *x, const char *user, struct err *e);
+
+/* sweep.c: the cgroup of an app, and the end of all that is in it */
+void group_open(struct exec *x,
+		const char *inside); /* "none": use no cgroups. Says in the log what is used */
+void group_prepare(struct app *a);   /* before a spawn: sets st.group, st.kept */
+void group_note_usage(struct app *a);
+void group_status(const struct app *a, struct exec_status *out);
+typedef void (*sweep_cb)(struct app *a);      /* a->left: something would not go */
+void sweep_begin(struct app *a, sweep_cb cb); /* cb may come at once */
+void sweep_kill(struct app *a);		      /* all of it, now; whoever watches sees it die */
+void sweep_now(struct app *a, int most_ms);   /* blocks */
 
 /* hook.c */
 void hook_run(struct exec *x, struct exec_call *c);
 
 /* server.c */
 must_check int server_open(struct exec *x, const char *path, struct err *e);
+void server_changed(struct app *a); /* its status is not what it was: whoever waits for changes is answered */
 
 /* Call `cb` when `fd` is readable. The fd stays the caller's; watch_end before closing it. */
 uv_poll_t *watch_begin(uv_loop_t *loop, int fd, uv_poll_cb cb, void *data);

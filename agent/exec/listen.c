@@ -117,8 +117,9 @@ static bool is_ours(int fd, const struct exec_listen *l)
 void listen_readopt(struct app *a)
 {
 	const struct exec_record *r = &a->st.start;
+	int program = a->st.kept ? child_pidfd(child_first(a->st.pid)) : a->pidfd;
 	for (uint32_t i = 0; i < r->listen_count; i++) {
-		int fd = child_fd_of(a->pidfd, 3 + (int)i);
+		int fd = child_fd_of(program, 3 + (int)i);
 		if (fd >= 0 && is_ours(fd, &r->listens[i])) {
 			keep(a, &r->listens[i], fd);
 			continue;
@@ -130,4 +131,6 @@ void listen_readopt(struct app *a)
 		if (fd >= 0)
 			close(fd);
 	}
+	if (a->st.kept && program >= 0)
+		close(program);
 }

@@ -20,13 +20,16 @@ static const char help[] =
 	"  --root DIR            holds apps/ and slots/\n"
 	"  --agent-user NAME     the one other user whose requests are taken (the socket becomes its own)\n"
 	"  --user-allowed NAME   programs may run as NAME; repeat it. Needed when exec runs as root\n"
+	"  --cgroup PATH         make the groups of apps in this group (a path as in /proc/self/cgroup; made "
+	"when missing);\n"
+	"                        without it in exec's own; none: use no cgroups\n"
 	"  --stop-programs       at SIGTERM end all programs; without it they run on and the next exec takes "
 	"them over\n"
 	"  --help                this text\n";
 
 enum { MOST_USERS = 32 };
 struct options {
-	const char *socket, *root, *agent;
+	const char *socket, *root, *agent, *cgroup;
 	const char *users[MOST_USERS];
 	int user_count;
 	bool stop_programs;
@@ -51,6 +54,9 @@ static bool take_option(int o)
 			return false;
 		opt.users[opt.user_count++] = optarg;
 		return true;
+	case 'c':
+		opt.cgroup = optarg;
+		return optarg[0] == '/' || strcmp(optarg, "none") == 0;
 	case 'p':
 		opt.stop_programs = true;
 		return true;
@@ -61,13 +67,10 @@ static bool take_option(int o)
 
 static bool take_options(int argc, char **argv)
 {
-	static const struct option all[] = {{"socket", 1, NULL, 's'},
-					    {"root", 1, NULL, 'r'},
-					    {"agent-user", 1, NULL, 'a'},
-					    {"user-allowed", 1, NULL, 'u'},
-					    {"stop-programs", 0, NULL, 'p'},
-					    {"help", 0, NULL, 'h'},
-					    {NULL, 0, NULL, 0}};
+	static const struct option all[] = {{"socket", 1, NULL, 's'},	  {"root", 1, NULL, 'r'},
+					    {"agent-user", 1, NULL, 'a'}, {"user-allowed", 1, NULL, 'u'},
+					    {"cgroup", 1, NULL, 'c'},	  {"stop-programs", 0, NULL, 'p'},
+					    {"help", 0, NULL, 'h'},	  {NULL, 0, NULL, 0}};
 	for (int o; (o = getopt_long(argc, argv, "", all, NULL)) != -1;) {
 		if (o == 'h') {
 			fputs(help, stdout);
@@ -126,6 +129,10 @@ static int serve(void)
 	ex.users = opt.users;
 	ex.user_count = opt.user_count;
 	signal(SIGPIPE, SIG_IGN);
+	/* Numbers of changes rise also over our lives: whoever saw those of an earlier exec misses nothing.
+	 */
+	ex.change = child_start_ticks(getpid()) << 24;
+	group_open(&ex, opt.cgroup);
 	if (server_open(&ex, opt.socket, &e) != E_OK) {
 		log_error("socket", "%s", e.text);
 		return 1;

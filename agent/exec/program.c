@@ -13,7 +13,7 @@
 
 #include "sys/log.h"
 
-static void after_death(struct app *a);
+static void settle(struct app *a);
 
 static void app_free(struct app *a)
 {
@@ -97,8 +97,10 @@ static void on_death(uv_poll_t *w, int status, int events)
 	a->st.last_known = known;
 	a->st.last_exit = known && how.si_code == CLD_EXITED ? how.si_status : -1;
 	a->st.last_signal = known && how.si_code != CLD_EXITED ? how.si_status : 0;
-	child_kill_group(a->st.pid, SIGKILL);
-	after_death(a);
+	if (!a->st.kept)
+		child_kill_group(a->st.pid, SIGKILL);
+	uv_timer_stop(&a->timer); /* the deadline of a stop, if any */
+	sweep_begin(a, settle);
 }
 
 static int born(void *ctx, pid_t pid, struct err *e)
@@ -107,11 +109,19 @@ static int born(void *ctx, pid_t pid, struct err *e)
 	a->st.pid = pid;
 	a->st.start_ticks = child_start_ticks(pid);
 	store_boot_id(a->st.boot);
-	return store_save(a, e);
+	int rc = store_save(a, e);
+	if (rc == E_OK && a->st.group.version != CGROUP_NONE &&
+	    (rc = cgroup_enter(&a->st.group, pid, e)) != E_OK)
+		a->group_refused = true;
+	return rc;
 }
 
-static void fill_limits(struct child_spec *s, const struct exec_limits *l)
+/* What the group limits for all together is not limited for each: an address space is not memory in use. */
+static void fill_limits(struct child_spec *s, const struct app *a)
 {
+	const struct exec_limits *l = &a->st.start.limits;
+	uint32_t set = l->set & ~((a->st.group.has_memory ? (uint32_t)EXEC_LIMIT_MEMORY : 0) |
+				  (a->st.group.has_pids ? (uint32_t)EXEC_LIMIT_NPROC : 0));
 	const struct {
 		uint32_t bit;
 		int which;
@@ -119,9 +129,10 @@ static void fill_limits(struct child_spec *s, const struct exec_limits *l)
 	} all[] = {{EXEC_LIMIT_NOFILE, RLIMIT_NOFILE, l->nofile},
 		   {EXEC_LIMIT_NPROC, RLIMIT_NPROC, l->nproc},
 		   {EXEC_LIMIT_CORE, RLIMIT_CORE, l->core_bytes},
+		   {EXEC_LIMIT_CPU, RLIMIT_CPU, l->cpu_s},
 		   {EXEC_LIMIT_MEMORY, RLIMIT_AS, l->memory_bytes}};
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (l->set & all[i].bit)
+		if (set & all[i].bit)
 			s->rlimits[s->rlimit_count++] = (struct child_rlimit){all[i].which, all[i].value};
 }
 
@@ -134,7 +145,7 @@ static void join_names(const struct exec_record *r, char *out, size_t cap)
 }
 
 /* The record is that of a->st.start. */
-static int spawn(struct app *a, struct err *e)
+static int spawn_once(struct app *a, struct err *e)
 {
 	const struct exec_record *r = &a->st.start;
 	char slot[EXEC_FULL_PATH], program[EXEC_FULL_PATH + EXEC_ARGV_BYTES],
@@ -160,9 +171,11 @@ static int spawn(struct app *a, struct err *e)
 			       .listens = fds,
 			       .fdnames = names,
 			       .listen_count = (int)r->listen_count,
+			       .keeper = a->st.kept != 0,
+			       .lasting = a->st.kept != 0,
 			       .born = born,
 			       .ctx = a};
-	fill_limits(&s, &r->limits);
+	fill_limits(&s, a);
 	rc = child_spawn(&s, &child, e);
 	close(out);
 	if (rc != E_OK) {
@@ -175,35 +188,102 @@ static int spawn(struct app *a, struct err *e)
 	return E_OK;
 }
 
+/* A group that takes no process is found out at the first one. */
+static int spawn(struct app *a, struct err *e)
+{
+	a->group_refused = false;
+	group_prepare(a);
+	int rc = spawn_once(a, e);
+	if (rc != E_OK && a->group_refused) {
+		log_warn(a->name, "no cgroups from now on, limits are those of single processes: %s",
+			 e->text);
+		cgroup_remove(&a->st.group);
+		a->x->home.version = CGROUP_NONE;
+		group_prepare(a);
+		rc = spawn_once(a, e);
+	}
+	if (rc != E_OK)
+		cgroup_remove(&a->st.group);
+	return rc;
+}
+
+static bool same_start(const struct app *a, const struct exec_record *r)
+{
+	const struct exec_record *s = &a->st.start;
+	return r->activation != 0 && s->activation == r->activation && digest_eq(&s->target, &r->target) &&
+	       memcmp(s->digest, r->digest, DIGEST_LEN) == 0;
+}
+
+/* The answer to an earlier START may have been lost, and the program may have died since: exec looks after
+ * it. */
+static bool is_under_way(const struct app *a, const struct exec_record *r)
+{
+	return a->st.wanted && !a->st.crash_loop && !a->stopping && same_start(a, r);
+}
+
 static int refuse_start(struct app *a, const struct exec_record *r, struct err *e)
 {
 	if (a->pidfd >= 0)
-		return err_set(e, E_CONFLICT, "app %s runs as pid %d; stop it first", a->name, a->st.pid);
+		return err_set(e, E_CONFLICT, "app %s runs as pid %d (activation %llu); stop it first",
+			       a->name, a->st.pid, (unsigned long long)a->st.start.activation);
+	if (a->stopping || a->starting)
+		return err_set(e, E_CONFLICT, "app %s is being %s", a->name,
+			       a->stopping ? "stopped" : "started by another request");
 	int rc = store_slot_complete(a->x, r->digest, e);
 	return rc != E_OK ? rc : app_user_allowed(a->x, r->user, e);
 }
 
-int app_start(struct app *a, const struct exec_record *r, struct err *e)
+static void save_or_say(const struct app *a)
 {
-	int rc = refuse_start(a, r, e);
-	if (rc != E_OK)
-		return rc;
+	struct err e;
+	if (store_save(a, &e) != E_OK)
+		log_error(a->name, "state not saved: %s", e.text);
+}
+
+static int begin(struct app *a, const struct exec_record *r, struct err *e)
+{
 	uv_timer_stop(&a->timer);
 	a->st.start = *r;
 	a->st.wanted = 1;
 	a->st.crash_loop = a->st.restarts = a->st.last_known = 0;
 	a->st.tries_left = r->restart.tries;
 	a->st.pid = 0;
-	if ((rc = store_save(a, e)) != E_OK)
+	a->peak_bytes = a->oom_kills = 0;
+	int rc = store_save(a, e);
+	if (rc != E_OK)
 		return rc;
 	rc = spawn(a, e);
 	if (rc == E_OK)
 		return E_OK;
 	a->st.wanted = 0;
-	if (store_save(a, NULL) != E_OK)
-		log_error(a->name, "the failed start could not be written down");
+	save_or_say(a);
 	return rc;
 }
+
+static void begin_and_answer(struct app *a, struct exec_call *c)
+{
+	struct err e;
+	int rc = begin(a, &c->r, &e);
+	server_changed(a);
+	app_status(a, &c->reply.status);
+	call_answer(c, rc, &e);
+}
+
+void app_start(struct app *a, struct exec_call *c)
+{
+	struct err e;
+	int rc = is_under_way(a, &c->r) ? E_OK : refuse_start(a, &c->r, &e);
+	if (rc != E_OK || is_under_way(a, &c->r)) {
+		app_status(a, &c->reply.status);
+		call_answer(c, rc, &e);
+	} else if (a->sweeping) {
+		a->starting = c;
+	} else {
+		begin_and_answer(a, c);
+	}
+}
+
+static void died(struct app *a);
 
 /* The counter goes down, on disk, before the start: a start that takes the host down is counted too. */
 static void on_backoff(uv_timer_t *t)
@@ -212,10 +292,12 @@ static void on_backoff(uv_timer_t *t)
 	struct err e;
 	a->st.tries_left--;
 	a->st.restarts++;
-	if (store_save(a, &e) == E_OK && spawn(a, &e) == E_OK)
+	if (store_save(a, &e) == E_OK && spawn(a, &e) == E_OK) {
+		server_changed(a);
 		return;
+	}
 	log_error(a->name, "restart failed: %s", e.text);
-	after_death(a);
+	died(a);
 }
 
 static uint64_t backoff_ms(const struct app *a)
@@ -226,33 +308,23 @@ static uint64_t backoff_ms(const struct app *a)
 	return wait < r->most_ms ? wait : r->most_ms;
 }
 
-static void save_or_say(const struct app *a)
-{
-	struct err e;
-	if (store_save(a, &e) != E_OK)
-		log_error(a->name, "state not saved: %s", e.text);
-}
-
 static void stopped(struct app *a)
 {
 	struct exec_call *c = a->stopping;
+	struct err e;
+	int rc = a->left ? err_set(&e, E_TIMEOUT, "processes of %s do not end although they were killed",
+				   a->name)
+			 : E_OK;
 	a->stopping = NULL;
-	uv_timer_stop(&a->timer);
-	a->st.wanted = 0;
-	a->st.pid = 0;
-	save_or_say(a);
+	server_changed(a);
 	c->reply.killed = a->killed;
 	app_status(a, &c->reply.status);
-	call_answer(c, E_OK, NULL);
+	call_answer(c, rc, &e);
 }
 
-static void after_death(struct app *a)
+static void died(struct app *a)
 {
 	const struct exec_restart *r = &a->st.start.restart;
-	if (a->stopping) {
-		stopped(a);
-		return;
-	}
 	if (a->st.pid && r->stable_ms && child_uptime_ms(a->st.start_ticks) > r->stable_ms)
 		a->st.tries_left = r->tries;
 	a->st.pid = 0;
@@ -262,13 +334,61 @@ static void after_death(struct app *a)
 	save_or_say(a);
 	if (!a->st.crash_loop)
 		uv_timer_start(&a->timer, on_backoff, backoff_ms(a), 0);
+	server_changed(a);
+}
+
+/* Nothing of the app is left. */
+static void settle(struct app *a)
+{
+	struct exec_call *next = a->starting;
+	a->starting = NULL;
+	if (a->st.wanted && !a->st.crash_loop && !next) {
+		died(a);
+		return;
+	}
+	bool was_there = a->st.pid != 0;
+	a->st.pid = 0;
+	if (was_there || a->stopping)
+		save_or_say(a);
+	if (a->stopping)
+		stopped(a);
+	else if (next)
+		begin_and_answer(a, next);
+	else if (was_there)
+		server_changed(a);
 }
 
 static void on_stop_deadline(uv_timer_t *t)
 {
 	struct app *a = t->data;
 	a->killed = true;
-	child_kill_group(a->st.pid, SIGKILL);
+	sweep_kill(a);
+}
+
+/* A start that waits for the end of what was before gives way to the stop. */
+static void drop_starting(struct app *a)
+{
+	struct exec_call *c = a->starting;
+	struct err e;
+	a->starting = NULL;
+	if (c)
+		call_answer(c, err_set(&e, E_CONFLICT, "app %s was stopped before it began", a->name), &e);
+}
+
+static void stop(struct app *a, struct exec_call *c)
+{
+	a->killed = false;
+	a->stopping = c;
+	drop_starting(a);
+	if (a->sweeping)
+		return;
+	uv_timer_stop(&a->timer);
+	if (a->pidfd < 0) {
+		sweep_begin(a, settle);
+		return;
+	}
+	uv_timer_start(&a->timer, on_stop_deadline, c->r.timeout_ms, 0);
+	child_kill_group(a->st.pid, SIGTERM);
 }
 
 /* Wanted goes first and is written: an exec that dies here must not bring the program back. */
@@ -282,19 +402,10 @@ void app_stop(struct app *a, struct exec_call *c)
 	}
 	a->st.wanted = 0;
 	int rc = store_save(a, &e);
-	if (rc != E_OK) {
+	if (rc != E_OK)
 		call_answer(c, rc, &e);
-		return;
-	}
-	uv_timer_stop(&a->timer);
-	a->killed = false;
-	a->stopping = c;
-	if (a->pidfd < 0) {
-		stopped(a);
-		return;
-	}
-	uv_timer_start(&a->timer, on_stop_deadline, c->r.timeout_ms, 0);
-	child_kill_group(a->st.pid, SIGTERM);
+	else
+		stop(a, c);
 }
 
 static enum exec_run run_of(const struct app *a)
@@ -312,7 +423,7 @@ void app_status(const struct app *a, struct exec_status *out)
 {
 	memset(out, 0, sizeof *out);
 	out->run = run_of(a);
-	out->pid = a->pidfd >= 0 ? a->st.pid : 0;
+	out->pid = a->pidfd < 0 ? 0 : a->st.kept ? child_first(a->st.pid) : a->st.pid;
 	memcpy(out->digest, a->st.start.digest, DIGEST_LEN);
 	out->uptime_ms = out->pid ? child_uptime_ms(a->st.start_ticks) : 0;
 	out->restarts = a->st.restarts;
@@ -320,6 +431,9 @@ void app_status(const struct app *a, struct exec_status *out)
 	out->last_known = a->st.last_known;
 	out->last_exit = a->st.last_exit;
 	out->last_signal = a->st.last_signal;
+	out->activation = a->st.start.activation;
+	out->target = a->st.start.target;
+	group_status(a, out);
 }
 
 /* The pid is ours only if boot and start time agree; asked again once the pidfd holds it. */
@@ -355,11 +469,13 @@ static void adopt_app(struct exec *x, const char *name)
 		return;
 	if (output_open(a, NULL, &e) != E_OK)
 		log_warn(name, "output is not read: %s", e.text);
-	if (!adopt(a) && a->st.wanted && !a->st.crash_loop) {
+	server_changed(a);
+	if (adopt(a))
+		return;
+	if (a->st.wanted && !a->st.crash_loop)
 		a->st.last_known = 0;
-		a->st.pid = 0;
-		after_death(a);
-	}
+	a->st.pid = 0;
+	sweep_begin(a, settle); /* the exec before us may have died in one */
 }
 
 void app_adopt_all(struct exec *x)
@@ -377,6 +493,7 @@ void app_adopt_all(struct exec *x)
 
 void app_kill_all(struct exec *x)
 {
+	enum { MOST_MS = 2000 };
 	struct app *a, *next;
 	HASH_ITER(hh, x->apps, a, next)
 	{
@@ -384,6 +501,11 @@ void app_kill_all(struct exec *x)
 			continue;
 		a->st.wanted = 0;
 		save_or_say(a);
-		child_kill_group(a->st.pid, SIGKILL);
+		sweep_kill(a);
+	}
+	HASH_ITER(hh, x->apps, a, next)
+	{
+		if (a->pidfd >= 0 || a->sweeping)
+			sweep_now(a, MOST_MS);
 	}
 }

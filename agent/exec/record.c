@@ -20,6 +20,7 @@ void record_reply_init(struct exec_reply *p, const struct exec_record *r)
 	p->size = sizeof *p;
 	p->op = r->op;
 	p->request = r->request;
+	memcpy(p->app, r->app, sizeof p->app);
 }
 
 static int add_string(char *bytes, size_t cap, uint32_t *len, uint32_t *count, const char *s)
@@ -150,9 +151,16 @@ static const char *bad_command(const struct exec_record *r)
 	return NULL;
 }
 
+static bool app_ok(const struct exec_record *r)
+{
+	if (!ended(r->app, sizeof r->app))
+		return false;
+	return r->op == EXEC_WATCH ? r->app[0] == '\0' : name_ok(r->app);
+}
+
 static const char *bad_field(const struct exec_record *r)
 {
-	if (!ended(r->app, sizeof r->app) || !name_ok(r->app))
+	if (!app_ok(r))
 		return "app";
 	if (!ended(r->user, sizeof r->user) || (r->user[0] && !record_lb_name_ok(r->user)))
 		return "user";
@@ -165,7 +173,7 @@ static const char *bad_field(const struct exec_record *r)
 		return "limits";
 	if (!listens_ok(r))
 		return "listen addresses";
-	if ((r->op == EXEC_SWAP || r->op == EXEC_START) && digest_zero(r->digest))
+	if (r->op == EXEC_START && digest_zero(r->digest))
 		return "digest";
 	if (r->op == EXEC_START || r->op == EXEC_HOOK)
 		return bad_command(r);
@@ -193,7 +201,8 @@ int record_reply_check(const void *bytes, size_t len, struct err *e)
 {
 	const struct exec_reply *p = bytes;
 	if (len != sizeof *p || p->magic != EXEC_REPLY_MAGIC || p->version != EXEC_VERSION ||
-	    !ended(p->text, sizeof p->text) || p->output_len > sizeof p->output)
+	    !ended(p->text, sizeof p->text) || !ended(p->app, sizeof p->app) ||
+	    p->output_len > sizeof p->output)
 		return err_set(e, E_PROTOCOL, "an answer of %zu bytes is none of wavetrain-exec", len);
 	return E_OK;
 }

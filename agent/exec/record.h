@@ -10,16 +10,26 @@
 #include "base/err.h"
 #include "base/ids.h"
 
-enum { EXEC_MAGIC = 0x57545845, EXEC_REPLY_MAGIC = 0x57545852, EXEC_VERSION = 1 };
+enum { EXEC_MAGIC = 0x57545845, EXEC_REPLY_MAGIC = 0x57545852, EXEC_VERSION = 2 };
 
 enum exec_op {
-	EXEC_SWAP = 1, /* app, digest: flip apps/<app>/current to slots/<digest> */
-	EXEC_START, /* app, digest, argv, env, user, workdir, limits, listens, restart: start from the slot */
-	EXEC_STOP,  /* app, timeout_ms: TERM, wait, KILL the group; reply.killed */
+	EXEC_SWAP = 1, /* app, digest: flip apps/<app>/current to slots/<digest>; all zero: remove it */
+	/* app, digest, target, activation, argv, env, user, workdir, limits, listens, restart: start from the
+	 * slot. E_OK at once when the same activation of the same digest and target runs or is about to be
+	 * restarted; E_CONFLICT when anything else of the app runs. Activation 0 is never the same. */
+	EXEC_START,
+	/* app, timeout_ms: TERM to the program's group, wait, KILL; reply.killed. Answered when nothing that
+	 * the app forked is left; E_TIMEOUT when the kernel does not let go of it. */
+	EXEC_STOP,
 	EXEC_STATUS,  /* app: reply.status; needs no fence */
 	EXEC_HOOK,    /* app, argv, env, user, workdir, timeout_ms: reply.hook_exit, reply.output */
 	EXEC_DRAIN,   /* app, balancer, timeout_ms */
 	EXEC_UNDRAIN, /* app, balancer, timeout_ms */
+	/* seen_change; needs no fence. Answered with reply.app, .status and .change once an app changed after
+	 * `seen_change`, oldest change first; 0: each app that exec knows counts as changed. Numbers rise
+	 * over the lives of exec within one boot. One may wait per connection, another is refused with
+	 * E_BUSY. */
+	EXEC_WATCH,
 	EXEC_OP_END
 };
 
@@ -57,12 +67,16 @@ enum {
 	EXEC_LIMIT_NPROC = 2,
 	EXEC_LIMIT_CORE = 4,
 	EXEC_LIMIT_MEMORY = 8,
-	EXEC_LIMIT_ALL = 15
+	EXEC_LIMIT_CPU = 16,
+	EXEC_LIMIT_ALL = 31
 };
 struct exec_limits {
 	uint32_t set; /* EXEC_LIMIT_*: which of the numbers below apply */
 	uint32_t zero;
-	uint64_t nofile, nproc, core_bytes, memory_bytes; /* memory is address space (RLIMIT_AS) */
+	uint64_t nofile, core_bytes;
+	uint64_t cpu_s; /* of each process (RLIMIT_CPU) */
+	/* Of all processes together where there is a cgroup; else RLIMIT_NPROC and RLIMIT_AS of each. */
+	uint64_t nproc, memory_bytes;
 };
 
 /* What happens when the program dies by itself. */
@@ -85,7 +99,10 @@ struct exec_record {
 	uint32_t magic, version, size, op;
 	uint64_t request; /* comes back in the reply */
 	struct fence fence;
-	char app[NAME_CAP];
+	uint64_t seen_change;	     /* WATCH */
+	uint64_t activation;	     /* START: comes back in the status */
+	struct digest target;	     /* START: id of the target, comes back in the status */
+	char app[NAME_CAP];	     /* empty for WATCH */
 	char user[NAME_CAP];	     /* empty: the user of exec */
 	char workdir[EXEC_PATH_CAP]; /* absolute; empty: the slot, for hooks apps/<app> */
 	uint8_t digest[DIGEST_LEN];
@@ -112,6 +129,12 @@ struct exec_status {
 	uint32_t last_known; /* 1 when the last death was seen: the next two hold */
 	int32_t last_exit;   /* exit code, -1 when a signal ended it */
 	int32_t last_signal; /* 0 when it exited */
+	uint64_t activation; /* of what was started last, whether it runs or not */
+	struct digest target;
+	/* Of the app's cgroup, while there is one; the last two since the last START. */
+	uint32_t metered; /* 1 when the next three hold */
+	uint32_t zero;
+	uint64_t memory_bytes, memory_peak_bytes, oom_kills;
 };
 
 struct exec_reply {
@@ -119,6 +142,8 @@ struct exec_reply {
 	uint64_t request;
 	int32_t code; /* enum err_code */
 	char text[EXEC_TEXT_CAP];
+	char app[NAME_CAP]; /* that the status is of */
+	uint64_t change;    /* WATCH: pass it as the next seen_change */
 	uint32_t killed; /* STOP: the deadline passed and KILL was needed. HOOK: it was ended at its deadline
 			  */
 	int32_t hook_exit; /* exit code, 128 + signal */

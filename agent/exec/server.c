@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 #include "agent/steps/lb_haproxy.h"
 #include "sys/log.h"
 #include "sys/unixsock.h"
@@ -16,10 +18,13 @@ struct conn {
 	int fd; /* -1 when the agent went away */
 	int calls;
 	uv_poll_t *watch;
+	struct exec_call *waits; /* for a change; one of `calls` */
+	struct conn *prev, *next;
 };
 
 static struct {
 	int fd;
+	struct conn *conns;
 } server;
 
 uv_poll_t *watch_begin(uv_loop_t *loop, int fd, uv_poll_cb cb, void *data)
@@ -54,6 +59,11 @@ static void conn_close(struct conn *c)
 	watch_end(c->watch);
 	close(c->fd);
 	c->fd = -1;
+	DL_DELETE(server.conns, c);
+	if (c->waits) {
+		free(c->waits);
+		c->calls--;
+	}
 	conn_release(c);
 }
 
@@ -75,11 +85,6 @@ static int act(struct app *a, struct exec_call *c, struct err *e)
 {
 	if (c->r.op == EXEC_SWAP)
 		return store_swap(a->x, &c->r, e);
-	if (c->r.op == EXEC_START) {
-		int rc = app_start(a, &c->r, e);
-		app_status(a, &c->reply.status);
-		return rc;
-	}
 	if (c->r.op == EXEC_STATUS) {
 		app_status(a, &c->reply.status);
 		return E_OK;
@@ -99,15 +104,66 @@ static void balance(struct exec *x, struct exec_call *c)
 	(c->r.op == EXEC_DRAIN ? lb_haproxy.drain : lb_haproxy.undrain)(x->loop, &t, on_balanced, c);
 }
 
+static struct app *oldest_change(struct exec *x, uint64_t seen)
+{
+	struct app *a, *next, *oldest = NULL;
+	HASH_ITER(hh, x->apps, a, next)
+	{
+		if (a->change > seen && (!oldest || a->change < oldest->change))
+			oldest = a;
+	}
+	return oldest;
+}
+
+static void tell_change(struct conn *conn)
+{
+	struct exec_call *c = conn->waits;
+	struct app *a = c ? oldest_change(conn->x, c->r.seen_change) : NULL;
+	if (!a)
+		return;
+	conn->waits = NULL;
+	strcpy(c->reply.app, a->name);
+	c->reply.change = a->change;
+	app_status(a, &c->reply.status);
+	call_answer(c, E_OK, NULL);
+}
+
+static void wait_for_change(struct exec_call *c)
+{
+	struct err e;
+	if (c->conn->waits) {
+		call_answer(c, err_set(&e, E_BUSY, "this connection waits for a change already"), &e);
+		return;
+	}
+	c->conn->waits = c;
+	tell_change(c->conn);
+}
+
+void server_changed(struct app *a)
+{
+	struct conn *conn, *next;
+	a->change = ++a->x->change;
+	DL_FOREACH_SAFE(server.conns, conn, next)
+	{
+		tell_change(conn);
+	}
+}
+
 static void perform(struct exec *x, struct exec_call *c)
 {
 	struct err e;
 	struct app *a;
+	if (c->r.op == EXEC_WATCH) {
+		wait_for_change(c);
+		return;
+	}
 	int rc = app_get(x, c->r.app, &a, &e);
 	if (rc == E_OK && c->r.op != EXEC_STATUS)
 		rc = app_fence(a, &c->r.fence, &e);
 	if (rc == E_OK && c->r.op == EXEC_STOP) {
 		app_stop(a, c);
+	} else if (rc == E_OK && c->r.op == EXEC_START) {
+		app_start(a, c);
 	} else if (rc == E_OK && c->r.op == EXEC_HOOK) {
 		hook_run(x, c);
 	} else if (rc == E_OK && (c->r.op == EXEC_DRAIN || c->r.op == EXEC_UNDRAIN)) {
@@ -174,6 +230,7 @@ static void on_connect(uv_poll_t *w, int status, int events)
 	c->x = x;
 	c->fd = fd;
 	c->watch = watch_begin(x->loop, fd, on_record, c);
+	DL_APPEND(server.conns, c);
 }
 
 int server_open(struct exec *x, const char *path, struct err *e)

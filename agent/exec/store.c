@@ -91,6 +91,9 @@ static bool state_ok(const struct run_state *st, ssize_t n)
 	if (n != sizeof *st || st->magic != RUN_MAGIC || st->size != sizeof *st ||
 	    !memchr(st->boot, 0, sizeof st->boot))
 		return false;
+	for (int i = 0; i < CGROUP_DIRS; i++)
+		if (!memchr(st->group.dir[i], 0, CGROUP_PATH_CAP))
+			return false;
 	return st->start.magic == 0 || record_check(&st->start, sizeof st->start, NULL) == E_OK;
 }
 
@@ -115,21 +118,36 @@ int store_load(struct app *a, struct err *e)
 
 /* Made under a new name and renamed: whoever looks, and whoever loses power, sees the old link or the new
  * one. */
+static int link_current(const char *current, const char *fresh, const char *target, struct err *e)
+{
+	if ((unlink(fresh) != 0 && errno != ENOENT) || symlink(target, fresh) != 0 ||
+	    rename(fresh, current) != 0)
+		return err_sys(e, E_IO, errno, "swap %s to %s", current, target);
+	return E_OK;
+}
+
+static int unlink_current(const char *current, struct err *e)
+{
+	if (unlink(current) != 0 && errno != ENOENT)
+		return err_sys(e, E_IO, errno, "remove %s", current);
+	return E_OK;
+}
+
 int store_swap(const struct exec *x, const struct exec_record *r, struct err *e)
 {
 	char dir[EXEC_FULL_PATH], current[EXEC_FULL_PATH + 16], fresh[EXEC_FULL_PATH + 16], target[128],
 		hex[DIGEST_HEX_CAP];
-	int rc = store_slot_complete(x, r->digest, e);
+	struct digest d;
+	memcpy(d.b, r->digest, DIGEST_LEN);
+	int rc = digest_none(&d) ? E_OK : store_slot_complete(x, r->digest, e);
 	if (rc != E_OK)
 		return rc;
 	store_path(dir, x, r->app, "");
 	snprintf(current, sizeof current, "%s/current", dir);
 	snprintf(fresh, sizeof fresh, "%s/current.new", dir);
 	snprintf(target, sizeof target, "../../slots/%s", hex_of(r->digest, hex));
-	if ((unlink(fresh) != 0 && errno != ENOENT) || symlink(target, fresh) != 0 ||
-	    rename(fresh, current) != 0)
-		return err_sys(e, E_IO, errno, "swap %s to %s", current, target);
-	return sync_dir(dir, e);
+	rc = digest_none(&d) ? unlink_current(current, e) : link_current(current, fresh, target, e);
+	return rc == E_OK ? sync_dir(dir, e) : rc;
 }
 
 void store_boot_id(char out[40])

@@ -31,6 +31,33 @@ void child_kill_group(pid_t pid, int signo)
 		kill(-pid, signo);
 }
 
+/* The kernel lists children in the order in which they came. Returns the length. */
+static ssize_t read_children(pid_t parent, char *text, size_t cap)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, cap - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+pid_t child_first(pid_t parent)
+{
+	char text[8192];
+	return read_children(parent, text, sizeof text) > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+enum { SIGNAL_END_ALL = SIGUSR2 };
+
+void child_end_kept(pid_t keeper)
+{
+	if (keeper > 1)
+		kill(keeper, SIGNAL_END_ALL);
+}
+
 /* Field 22 of /proc/<pid>/stat, counted from behind the name, which may hold anything. A zombie counts as
  * gone. */
 uint64_t child_start_ticks(pid_t pid)
@@ -158,12 +185,22 @@ static void calm_signals(void)
 		signal(i, SIG_DFL);
 }
 
-static _Noreturn void run(const struct child_spec *s, const struct identity *id, int tell)
+/* A program whose keeper was killed ends with it: nobody would end what it forks. Asked for after the change
+ * of user, which takes the request back. */
+static int stay_kept(const struct child_spec *s, pid_t parent)
+{
+	if (!s->lasting)
+		return 0;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ? -1 : 0;
+}
+
+static _Noreturn void run(const struct child_spec *s, const struct identity *id, int tell, pid_t parent)
 {
 	char **env = environment(s);
 	if (env && place_fds(s, &tell) == 0) {
 		close_rest(s, tell);
-		if (set_limits(s) == 0 && become(id, s->user) == 0 && chdir(s->workdir) == 0)
+		if (set_limits(s) == 0 && become(id, s->user) == 0 && stay_kept(s, parent) == 0 &&
+		    chdir(s->workdir) == 0)
 			execve(s->argv[0], s->argv, env);
 	}
 	int why = errno;
@@ -173,27 +210,30 @@ static _Noreturn void run(const struct child_spec *s, const struct identity *id,
 }
 
 /*
- * The keeper. A hook may fork processes that leave its group and session. The keeper is their subreaper:
- * whoever loses its parent becomes the keeper's child, so ending children until there are none ends them all.
- * It dies with us.
+ * The keeper. What it runs may fork processes that leave its group and session. The keeper is their
+ * subreaper: whoever loses its parent becomes the keeper's child, so ending children until there are none
+ * ends them all. That of a hook dies with us and ends all at TERM. A lasting one, of a program, stays when we
+ * go.
  */
-static volatile sig_atomic_t keeper_told;
+static volatile sig_atomic_t keeper_term, keeper_end;
 
 static void keeper_tell(int signo)
 {
-	keeper_told = signo;
+	if (signo == SIGTERM)
+		keeper_term = 1;
+	else
+		keeper_end = 1;
+}
+
+static void keeper_chld(int signo)
+{
+	(void)signo;
 }
 
 static void kill_children(void)
 {
-	char path[64], text[8192];
-	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
+	char text[8192];
+	read_children(getpid(), text, sizeof text);
 	for (char *p = text; *p;) {
 		char *end;
 		long pid = strtol(p, &end, 10);
@@ -217,57 +257,83 @@ static void end_all(void)
 	}
 }
 
-static void keeper_watch(pid_t creator)
+static void keeper_signals(sigset_t *before)
 {
-	struct sigaction sa = {.sa_handler = keeper_tell};
+	static const int waited_for[] = {SIGTERM, SIGNAL_END_ALL, SIGCHLD};
+	struct sigaction tell = {.sa_handler = keeper_tell}, chld = {.sa_handler = keeper_chld};
+	sigset_t block;
 	calm_signals();
-	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGTERM, &tell, NULL);
+	sigaction(SIGNAL_END_ALL, &tell, NULL);
+	sigaction(SIGCHLD, &chld, NULL);
+	sigemptyset(&block);
+	for (size_t i = 0; i < ARRAY_LEN(waited_for); i++)
+		sigaddset(&block, waited_for[i]);
+	sigprocmask(SIG_BLOCK, &block, before);
+}
+
+static void keeper_place(const struct child_spec *s, pid_t creator)
+{
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_NAME, "app-keeper");
+	if (s->lasting)
+		return;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != creator)
 		_exit(125);
 }
 
-/* Signals wait except inside sigsuspend, so that TERM between test and wait is not lost. */
-static int keeper_wait(pid_t hook, const sigset_t *open_mask)
+/* Signals wait except inside sigsuspend, so that one between test and wait is not lost. Returns the wait
+ * status. */
+static int keeper_wait(const struct child_spec *s, pid_t kept, const sigset_t *open_mask)
 {
 	int status = 0;
-	while (!keeper_told) {
+	while (!keeper_end && (s->lasting || !keeper_term)) {
+		if (keeper_term)
+			kill(-kept, SIGTERM);
+		keeper_term = 0;
 		pid_t got = waitpid(-1, &status, WNOHANG);
-		if (got == hook)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		if (got == kept)
+			return status;
 		if (got == 0)
 			sigsuspend(open_mask);
 	}
-	return 128 + SIGTERM;
+	return s->lasting ? SIGKILL : SIGTERM; /* as a wait status: ended by it */
 }
 
-static void keeper_chld(int signo)
+/* Whoever waits for the keeper of a program learns how the program ended, not how the keeper did. */
+static _Noreturn void end_alike(const struct child_spec *s, int status, const sigset_t *open_mask)
 {
-	(void)signo;
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	if (s->lasting) {
+		prctl(PR_SET_DUMPABLE, 0); /* one core is enough */
+		calm_signals();
+		sigprocmask(SIG_SETMASK, open_mask, NULL);
+		raise(WTERMSIG(status));
+	}
+	_exit(128 + WTERMSIG(status));
 }
 
 static _Noreturn void keep(const struct child_spec *s, const struct identity *id, int tell, pid_t creator)
 {
-	keeper_watch(creator);
-	struct sigaction sa = {.sa_handler = keeper_chld};
-	sigaction(SIGCHLD, &sa, NULL);
-	sigset_t block, before;
-	sigemptyset(&block);
-	sigaddset(&block, SIGCHLD);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	pid_t hook = fork();
-	if (hook == 0) {
+	sigset_t before;
+	pid_t self = getpid();
+	keeper_signals(&before);
+	keeper_place(s, creator);
+	pid_t kept = fork();
+	if (kept == 0) {
 		setsid();
 		calm_signals();
-		run(s, id, tell);
+		run(s, id, tell, self);
 	}
-	/* Drop every descriptor of exec: its sockets and listeners must not live on in a hook's shadow. */
+	/* Drop every descriptor of exec: its sockets and listeners must not live on in a program's shadow. */
 	syscall(SYS_close_range, 0, ~0U, 0);
-	int code = hook < 0 ? 125 : keeper_wait(hook, &before);
+	if (kept < 0)
+		_exit(125);
+	int status = keeper_wait(s, kept, &before);
 	end_all();
-	_exit(code);
+	end_alike(s, status, &before);
 }
 
 /* Nothing runs before its creator has written it down; a creator that died lets nothing run. */
@@ -283,15 +349,38 @@ static void wait_gate(int gate)
 	close(gate);
 }
 
+static int fd_order(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/*
+ * First of all: the sockets that our creator listens on must not outlive it in us. While we wait at the gate
+ * its successor would find somebody listening.
+ */
+static void close_creators(const struct child_spec *s, int tell, int gate)
+{
+	int keep[64] = {2, tell, gate, s->out_fd}, n = 4;
+	for (int i = 0; i < s->listen_count && n < (int)ARRAY_LEN(keep); i++)
+		keep[n++] = s->listens[i];
+	qsort(keep, (size_t)n, sizeof *keep, fd_order);
+	for (int i = 0; i < n; i++) {
+		unsigned last = i + 1 < n ? (unsigned)keep[i + 1] - 1 : ~0U;
+		if (keep[i] >= 2 && (unsigned)keep[i] + 1 <= last)
+			syscall(SYS_close_range, (unsigned)keep[i] + 1, last, 0);
+	}
+}
+
 static _Noreturn void child_main(const struct child_spec *s, const struct identity *id, int tell, int gate)
 {
 	pid_t creator = getppid();
+	close_creators(s, tell, gate);
 	setsid();
 	wait_gate(gate);
 	if (s->keeper)
 		keep(s, id, tell, creator);
 	calm_signals();
-	run(s, id, tell);
+	run(s, id, tell, creator);
 }
 
 static pid_t fork_child(const struct child_spec *s, const struct identity *id, const int tell[2],

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { CHILD_RLIMITS = 4 };
+enum { CHILD_RLIMITS = 5 };
 struct child_rlimit {
 	int which; /* RLIMIT_* */
 	uint64_t value;
@@ -33,6 +33,9 @@ struct child_spec {
 	int (*born)(void *ctx, pid_t pid, struct err *e);
 	void *ctx;
 	bool keeper; /* put a parent of our own above it that ends all its descendants: see child.c */
+	/* With keeper: it outlives us, hands TERM to the program's group, ends as the program ended, and ends
+	 * all at child_end_kept. `pid` is the keeper's, the program is child_first of it. */
+	bool lasting;
 };
 
 struct child {
@@ -50,5 +53,7 @@ int64_t child_uptime_ms(uint64_t start_ticks);
 int child_pidfd(pid_t pid);	    /* -1 with errno */
 int child_fd_of(int pidfd, int fd); /* a duplicate of a descriptor of another process; -1 with errno */
 void child_kill_group(pid_t pid, int signo); /* the group that `pid` leads */
+void child_end_kept(pid_t keeper);	     /* of a lasting keeper: KILL to the program and all it forked */
+pid_t child_first(pid_t parent);	     /* its eldest child; 0 when it has none */
 
 #endif

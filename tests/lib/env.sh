@@ -23,15 +23,20 @@ need_packages() {
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-build_in() { # DIR SETUP-OPTIONS...
-	local dir=$1
+build_in() { # DIR SETUP-OPTIONS... [-- TARGETS...]
+	local dir=$1 options=()
 	shift
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	[ $# -eq 0 ] || shift
 	if [ ! -f "$dir/build.ninja" ]; then
 		rm -rf "$dir"
-		meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
+		meson setup "$dir" "${options[@]}" >"$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
 		rm -f "$dir.log"
 	fi
-	ninja -C "$dir" --quiet >"$dir/build.log" 2>&1 || { grep -E 'error|FAILED' "$dir/build.log" | head -40; return 1; }
+	ninja -C "$dir" --quiet "$@" >"$dir/build.log" 2>&1 || { grep -E 'error|FAILED' "$dir/build.log" | head -40; return 1; }
 }
 
 build_plain() { build_in build && rm -f build/long.txt; }

@@ -1,7 +1,8 @@
 /*
  * testapp: a small server to be supervised. Answers each connection "ok <pid>" on the passed listeners
  * (LISTEN_FDS). TERM: serves what is queued, then ends. Flags: --ignore-term, --exit N, --exit-after MS,
- * --fork (children that never end, in sessions of their own), --noise BYTES.
+ * --fork (children that never end, in sessions of their own), --noise BYTES, --eat MEBIBYTES (exit 9 when
+ * there is not that much), --spin (burns CPU).
  */
 #include <errno.h>
 #include <poll.h>
@@ -53,6 +54,16 @@ static void noise(long bytes)
 	fflush(stdout);
 }
 
+static void eat(long mebibytes)
+{
+	size_t n = (size_t)mebibytes << 20;
+	static char *volatile kept; /* or the compiler leaves it all out */
+	kept = malloc(n);
+	if (!kept)
+		exit(9);
+	memset(kept, 1, n);
+}
+
 static long end_after = -1;
 static void take_flags(int argc, char **argv)
 {
@@ -67,6 +78,11 @@ static void take_flags(int argc, char **argv)
 			fork_forever();
 		else if (strcmp(argv[i], "--noise") == 0)
 			noise(atol(argv[++i]));
+		else if (strcmp(argv[i], "--eat") == 0)
+			eat(atol(argv[++i]));
+		else if (strcmp(argv[i], "--spin") == 0)
+			for (volatile long n = 0;; n++)
+				;
 	}
 }
 

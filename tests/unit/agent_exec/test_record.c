@@ -92,6 +92,45 @@ static void no_command_reaches_the_balancer_inside_a_name(void **s)
 	}
 }
 
+static void only_a_start_needs_something_to_run(void **s)
+{
+	record_init(&r, EXEC_SWAP, "shop"); /* the digest of nothing: remove `current` */
+	assert_int_equal(record_check(&r, sizeof r, &e), E_OK);
+	good_start();
+	memset(r.digest, 0, sizeof r.digest);
+	refused();
+}
+
+static void a_watch_is_of_all_apps(void **s)
+{
+	record_init(&r, EXEC_WATCH, "");
+	assert_int_equal(record_check(&r, sizeof r, &e), E_OK);
+	record_init(&r, EXEC_WATCH, "shop");
+	refused();
+	record_init(&r, EXEC_STATUS, "");
+	refused();
+}
+
+static void an_unknown_limit_is_refused(void **s)
+{
+	good_start();
+	r.limits.set = EXEC_LIMIT_CPU;
+	assert_int_equal(record_check(&r, sizeof r, &e), E_OK);
+	r.limits.set = EXEC_LIMIT_ALL + 1;
+	refused();
+}
+
+static void an_answer_without_an_end_is_refused(void **s)
+{
+	struct exec_reply p;
+	good_start();
+	record_reply_init(&p, &r);
+	assert_string_equal(p.app, "shop");
+	assert_int_equal(record_reply_check(&p, sizeof p, &e), E_OK);
+	memset(p.app, 'a', sizeof p.app);
+	assert_int_equal(record_reply_check(&p, sizeof p, &e), E_PROTOCOL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -101,6 +140,10 @@ int main(void)
 		cmocka_unit_test(paths_that_climb_are_refused),
 		cmocka_unit_test(listen_variables_cannot_be_forged),
 		cmocka_unit_test(no_command_reaches_the_balancer_inside_a_name),
+		cmocka_unit_test(only_a_start_needs_something_to_run),
+		cmocka_unit_test(a_watch_is_of_all_apps),
+		cmocka_unit_test(an_unknown_limit_is_refused),
+		cmocka_unit_test(an_answer_without_an_end_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
