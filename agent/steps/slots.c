@@ -500,9 +500,10 @@ static int free_old(struct task *t, const struct name *app, uint32_t keep_nr, co
 }
 
 void slots_free_old(struct slots *s, const struct name *app, uint32_t keep_nr, const struct digest *keep,
-		    uint32_t n, slots_cb cb, void *ctx)
+		    uint32_t n, uint64_t ticket, slots_cb cb, void *ctx)
 {
 	struct task *t = task_new(s, run_removal, cb, ctx);
+	t->ticket = ticket;
 	t->code = free_old(t, app, keep_nr, keep, n);
 	task_start(t);
 }

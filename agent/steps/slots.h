@@ -54,8 +54,8 @@ bool slots_has(const struct slots *s,
 must_check int slots_unpack(struct slots *s, const struct digest *artifact, uint64_t size_bytes,
 			    uint64_t unpacked_bytes, uint64_t entries, uint64_t ticket, slots_cb cb,
 			    void *ctx, struct err *e);
-/* No callback comes for the ticket, of slots_unpack or slots_verify. The child is killed, unless another
- * ticket waits for the same slot. Fine when there is no such ticket. */
+/* No callback comes for the ticket, of slots_unpack, slots_verify or slots_free_old. The child is killed,
+ * unless another ticket waits for the same slot. Fine when there is no such ticket. */
 void slots_cancel(struct slots *s, uint64_t ticket);
 
 /*
@@ -82,9 +82,10 @@ must_check int slots_good(struct slots *s, const struct name *app, const struct 
  * Removes what the app has here (proven, kept before, claimed) but the first `keep_nr` proven ones and the
  * `n` in `keep`: slots, their archives and pieces of archives. Never one that another app's ledger names,
  * that a `current` link points to, or that is being unpacked. E_CORRUPT, and nothing is removed, when another
- * app's ledger cannot be read. What could not be removed is tried again by the next call.
+ * app's ledger cannot be read. What could not be removed is tried again by the next call. `ticket` 0: it
+ * cannot be cancelled.
  */
 void slots_free_old(struct slots *s, const struct name *app, uint32_t keep_nr, const struct digest *keep,
-		    uint32_t n, slots_cb cb, void *ctx);
+		    uint32_t n, uint64_t ticket, slots_cb cb, void *ctx);
 
 #endif

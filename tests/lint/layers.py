@@ -28,7 +28,8 @@ MAY = {
     "agent/exec": ["common/base", "common/sys", "agent/steps"],
     "agent/link": ["common/base", "common/sys", "proto"],
     "agent/steps": ["common/base", "common/sys", "agent/exec", "agent/unpack"],
-    "agent": ["common/base", "common/sys", "proto", "agent/core", "agent/unpack", "agent/exec", "agent/link", "agent/steps"],
+    "agent/host": ["agent", "agent/core", "agent/exec", "agent/link", "agent/steps", "common/base", "common/sys", "proto"],
+    "agent": ["common/base", "common/sys", "proto", "agent/core", "agent/host", "agent/unpack", "agent/exec", "agent/link", "agent/steps"],
     "coordinator": ["*coordinator", "common/base", "common/sys", "proto"],  # main.c and what wires it
 }
 # The planner reads the state through two headers only.

@@ -570,7 +570,7 @@ static void free_old(const struct name *app, uint32_t keep_nr, const char *keep,
 	for (; keep[n] != '\0'; n++)
 		list[n] = digest_of(&keep[n], 1);
 	*o = (struct outcome){0};
-	slots_free_old(slots, app, keep_nr, list, n, on_end, o);
+	slots_free_old(slots, app, keep_nr, list, n, 0, on_end, o);
 	assert_int_equal(o->calls, 0);
 	wait_for(o);
 }

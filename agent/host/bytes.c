@@ -1,0 +1,112 @@
+/* bytes.c: the archive to the slot, and old slots away. */
+#include "agent/host/inner.h"
+
+#include "sys/log.h"
+
+enum { PROGRESS_MS = 1000 };
+
+static void on_fetched(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	work_end(w, code, code == E_OK ? STEP_CAUSE_NONE : STEP_CAUSE_INFRA, "%s",
+		 detail == NULL ? "" : detail);
+}
+
+/* It is there, from this app's past or another's: it stays while this app needs it. */
+static void take_slot(struct work *w)
+{
+	struct err e;
+	if (slots_claim(w->host->slots, &w->effect.app, &w->effect.target.artifact, &e) == E_OK)
+		work_ok(w);
+	else
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+}
+
+static void on_progress(uv_timer_t *t)
+{
+	struct work *w = t->data;
+	host_changed(w->host);
+}
+
+void bytes_fetch(struct work *w)
+{
+	struct host *h = w->host;
+	struct err e;
+	const struct agent_target *t = &w->effect.target;
+	if (slots_check(h->slots, &t->artifact, &e) == E_OK) {
+		take_slot(w);
+		return;
+	}
+	if (e.code != E_NOT_FOUND)
+		log_warn(w->effect.app.s, "the slot is fetched anew: %s", e.text);
+	if (slots_claim(h->slots, &w->effect.app, &t->artifact, &e) != E_OK) {
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+		return;
+	}
+	if (h->urls == NULL) {
+		work_end(w, E_UNAVAILABLE, STEP_CAUSE_INFRA,
+			 "no coordinator has said where archives are to be had");
+		return;
+	}
+	const struct fetch_config c = {.urls = h->urls,
+				       .artifact = t->artifact,
+				       .size_bytes = t->size_bytes,
+				       .dir = h->archives,
+				       .tls = h->cfg.tls,
+				       .reserve_bytes = h->cfg.reserve_bytes,
+				       .seed = h->cfg.seed};
+	if (fetch_open(&w->fetch, h->loop, &c, on_fetched, w, &e) != E_OK)
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+	else
+		uv_timer_start(work_timer(w), on_progress, PROGRESS_MS, PROGRESS_MS);
+}
+
+static void on_unpacked(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	w->in_slots = false;
+	work_end(w, code, code == E_OK ? STEP_CAUSE_NONE : STEP_CAUSE_INFRA, "%s",
+		 detail == NULL ? "" : detail);
+}
+
+void bytes_unpack(struct work *w)
+{
+	struct err e;
+	const struct agent_target *t = &w->effect.target;
+	if (slots_check(w->host->slots, &t->artifact, NULL) == E_OK) {
+		work_ok(w);
+		return;
+	}
+	if (slots_unpack(w->host->slots, &t->artifact, t->size_bytes, t->unpacked_bytes, t->entries,
+			 w->effect.id, on_unpacked, w, &e) != E_OK)
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+	else
+		w->in_slots = true;
+}
+
+/* What could not be removed is tried again with the next release: the app runs all the same. */
+static void on_freed(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	w->in_slots = false;
+	if (code != E_OK)
+		log_warn(w->effect.app.s, "old slots stay: %s", detail == NULL ? "" : detail);
+	driver_forget(w->host->driver);
+	work_ok(w);
+}
+
+void bytes_free_slots(struct work *w)
+{
+	const struct agent_effect *f = &w->effect;
+	struct err e;
+	if (w->spec == NULL) {
+		slots_free_old(w->host->slots, &f->app, 0, f->keep, f->keep_nr, f->id, on_freed, w);
+	} else if (slots_good(w->host->slots, &f->app, &f->target.artifact, &e) != E_OK) {
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+		return;
+	} else {
+		slots_free_old(w->host->slots, &f->app, w->spec->keep, f->keep, f->keep_nr, f->id, on_freed,
+			       w);
+	}
+	w->in_slots = true;
+}

@@ -1,0 +1,116 @@
+#include "agent/host/health.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { READY, LIVE, PROBES };
+
+struct watched {
+	struct health *health;
+	int nr;
+	struct probe *probe; /* NULL: there is none */
+};
+
+struct health {
+	struct health_callbacks cb;
+	const struct runspec *spec;
+	struct watched probes[PROBES];
+	int deciding; /* READY, LIVE, or PROBES: the life of the process */
+	bool dead_told;
+	enum health_state state;
+	int64_t since_ms; /* of HEALTHY */
+	uv_loop_t *loop;
+	char why[160];
+};
+
+static void decide(struct health *h, enum health_state to, int64_t since_ms)
+{
+	if (h->state == to)
+		return;
+	h->state = to;
+	h->since_ms = since_ms;
+	h->cb.changed(h->cb.arg);
+}
+
+/* A program that never was healthy is starting, however often its probe fails: its deadline ends that. */
+static void on_verdict(void *arg, const struct probe_score *score, const char *why)
+{
+	struct watched *w = arg;
+	struct health *h = w->health;
+	bool passed = score->verdict == PROBE_PASSED;
+	if (!passed)
+		snprintf(h->why, sizeof(h->why), "%s", why);
+	if (w->nr == LIVE && !passed && h->state != HEALTH_STARTING && !h->dead_told) {
+		h->dead_told = true;
+		h->cb.dead(h->cb.arg);
+		return; /* may be closed by now */
+	}
+	if (w->nr == h->deciding && (passed || h->state != HEALTH_STARTING))
+		decide(h, passed ? HEALTH_HEALTHY : HEALTH_UNHEALTHY, passed ? score->row_since : 0);
+}
+
+static void run_command(void *arg)
+{
+	struct watched *w = arg;
+	w->health->cb.run(w->health->cb.arg, w->nr,
+			  w->nr == READY ? &w->health->spec->ready : &w->health->spec->live);
+}
+
+static int watch(struct health *h, int nr, const struct runspec_probe *p, struct err *e)
+{
+	struct watched *w = &h->probes[nr];
+	const struct probe_callbacks cb = {.arg = w, .on_verdict = on_verdict, .run_command = run_command};
+	w->health = h;
+	w->nr = nr;
+	return p->set ? probe_open(&w->probe, h->loop, &p->config, &cb, e) : E_OK;
+}
+
+int health_open(struct health **out, uv_loop_t *loop, const struct runspec *spec, int64_t healthy_since_ms,
+		const struct health_callbacks *cb, struct err *e)
+{
+	struct health *h = calloc(1, sizeof(*h));
+	PRE(h != NULL);
+	h->cb = *cb;
+	h->loop = loop;
+	h->spec = spec;
+	h->deciding = spec->ready.set ? READY : spec->live.set ? LIVE : PROBES;
+	uv_update_time(loop);
+	h->since_ms = healthy_since_ms != 0 ? healthy_since_ms : (int64_t)uv_now(loop);
+	h->state = healthy_since_ms != 0 || h->deciding == PROBES ? HEALTH_HEALTHY : HEALTH_STARTING;
+	int rc = watch(h, READY, &spec->ready, e);
+	if (rc == E_OK)
+		rc = watch(h, LIVE, &spec->live, e);
+	if (rc != E_OK)
+		health_close(h);
+	else
+		*out = h;
+	return rc;
+}
+
+void health_close(struct health *h)
+{
+	if (h == NULL)
+		return;
+	probe_close(h->probes[READY].probe);
+	probe_close(h->probes[LIVE].probe);
+	free(h);
+}
+
+void health_command_answer(struct health *h, int probe, bool passed, const char *why)
+{
+	probe_answer(h->probes[probe].probe, passed, why);
+}
+
+struct health_view health_look(const struct health *h)
+{
+	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why};
+	if (h->deciding == PROBES) {
+		v.measured_ms = (int64_t)uv_now(h->loop);
+		return v;
+	}
+	const struct probe_score *s = probe_score_of(h->probes[h->deciding].probe);
+	v.measured_ms = s->measured_ms;
+	v.passes = s->passes;
+	v.failures = s->failures;
+	return v;
+}
