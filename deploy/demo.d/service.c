@@ -1,8 +1,9 @@
 /*
  * service.c: the small HTTP service that the demo deploys. It is a program as users have them: it takes its
- * listening socket from the supervisor (LISTEN_FDS) or opens PORT itself, answers GET / with its version and
- * GET /healthz with its health, and on SIGTERM finishes what it has begun before it ends. FAIL_AFTER_MS makes
- * it turn unhealthy some time after its start, as a bad release does.
+ * listening socket from the supervisor (LISTEN_FDS) or opens PORT itself, works a moment on GET / before it
+ * answers with its version, answers GET /healthz with its health, and knows nothing of being deployed:
+ * SIGTERM ends it at once, in the middle of whatever it does. FAIL_AFTER_MS makes it turn unhealthy some time
+ * after its start, as a bad release does.
  */
 #include <microhttpd.h>
 #include <poll.h>
@@ -14,11 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { WORK_MS = 15 };
+
 struct service {
 	const char *version;
 	long fail_after_ms; /* 0 = never */
 	long started_ms;
-	volatile bool stopping;
 };
 
 static long now_ms(void)
@@ -43,12 +45,12 @@ static enum MHD_Result answer_cb(void *arg, struct MHD_Connection *c, const char
 		return MHD_YES;
 	}
 	bool is_probe = strcmp(url, "/healthz") == 0;
+	if (!is_probe)
+		poll(NULL, 0, WORK_MS);
 	unsigned status = is_probe && !healthy(s) ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 	char body[128];
 	int n = snprintf(body, sizeof body, "%s\n", is_probe ? (healthy(s) ? "ok" : "failing") : s->version);
 	struct MHD_Response *r = MHD_create_response_from_buffer((size_t)n, body, MHD_RESPMEM_MUST_COPY);
-	if (s->stopping)
-		MHD_add_response_header(r, "Connection", "close");
 	MHD_add_response_header(r, "X-Version", s->version);
 	enum MHD_Result rc = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
@@ -65,7 +67,7 @@ static struct MHD_Daemon *serve(struct service *s)
 {
 	const char *port = getenv("PORT");
 	int fd = passed_socket();
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL;
+	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
 	if (fd >= 0)
 		return MHD_start_daemon(flags, 0, NULL, NULL, answer_cb, s, MHD_OPTION_LISTEN_SOCKET, fd,
 					MHD_OPTION_END);
@@ -73,26 +75,11 @@ static struct MHD_Daemon *serve(struct service *s)
 				MHD_OPTION_END);
 }
 
-/* What came before SIGTERM is answered, then idle connections are closed. */
-static void finish(struct service *s, struct MHD_Daemon *d)
-{
-	enum { GRACE_MS = 300 };
-	s->stopping = true;
-	MHD_quiesce_daemon(d);
-	poll(NULL, 0, GRACE_MS);
-	MHD_stop_daemon(d);
-}
-
 int main(int argc, char **argv)
 {
 	struct service s = {.version = argc > 1 ? argv[1] : "0", .started_ms = now_ms()};
 	const char *fail = getenv("FAIL_AFTER_MS");
-	sigset_t term;
 	s.fail_after_ms = fail == NULL ? 0 : atol(fail);
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigaddset(&term, SIGINT);
-	sigprocmask(SIG_BLOCK, &term, NULL);
 	signal(SIGPIPE, SIG_IGN);
 
 	struct MHD_Daemon *d = serve(&s);
@@ -102,8 +89,6 @@ int main(int argc, char **argv)
 	}
 	printf("service %s: serving\n", s.version);
 	fflush(stdout);
-	int sig;
-	sigwait(&term, &sig);
-	finish(&s, d);
-	return 0;
+	for (;;)
+		pause();
 }

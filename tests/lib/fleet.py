@@ -208,7 +208,7 @@ backend app
 class Load:
     """Users: demo-load against each address until stopped; counts are read from its file."""
 
-    def __init__(self, folder, urls, clients=2):
+    def __init__(self, folder, urls, clients=5):
         self.stats = folder / "load.json"
         self.process = Process(folder / "load.log", LOAD, self.stats, clients, *urls)
 
