@@ -2,7 +2,7 @@
 #include "tests/lib/test.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -316,6 +316,30 @@ static void a_server_of_another_cluster_is_refused(void **state)
 	run_real(&o, "127.0.0.1", &stranger);
 	assert_int_equal(o.code, E_DENIED);
 	assert_int_equal(size_of(path_of(&digest_big, ".partial")), 0);
+}
+
+/* While a CA is being replaced both are trusted; that does not make one cluster of two. */
+static void a_coordinator_of_another_cluster_is_refused_though_its_ca_is_trusted(void **state)
+{
+	struct outcome o = {0};
+	struct real r;
+	struct err e;
+	struct buf both;
+	char path[96];
+	buf_init(&both);
+	assert_int_equal(fsio_read(pki.ca_file, 1 << 16, &both, &e), E_OK);
+	assert_int_equal(fsio_read(other.ca_file, 1 << 16, &both, &e), E_OK);
+	snprintf(path, sizeof(path), "%s/ca.crt", root);
+	put_file(path, both.data, both.len);
+	buf_done(&both);
+	real_open(&r, &o, "127.0.0.1", &stranger);
+	const char *urls[] = {r.url, NULL};
+	struct fetch_config c = config_of(urls, &digest_big, SIZE);
+	c.tls.ca = path;
+	run(&o, &c);
+	artifact_store_close(r.store);
+	assert_int_equal(o.code, E_DENIED);
+	assert_non_null(strstr(o.detail, "is of cluster 'staging', this is 'prod'"));
 }
 
 static void a_host_that_plays_coordinator_is_refused(void **state)
@@ -678,6 +702,33 @@ static void one_archive_has_one_download_at_a_time(void **state)
 	assert_complete(&digest_small, SMALL);
 }
 
+static int inherited;
+
+/* Of the network, that is: curl's own pair to wake itself up leads nowhere. */
+static void count_inherited(void)
+{
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_storage at = {0};
+		socklen_t len = sizeof(at);
+		int flags = fcntl(fd, F_GETFD);
+		inherited += flags >= 0 && (flags & FD_CLOEXEC) == 0 &&
+			     getsockname(fd, (struct sockaddr *)&at, &len) == 0 && at.ss_family == AF_INET;
+	}
+}
+
+static void children_inherit_no_socket(void **state)
+{
+	static const struct line lines[] = {{OK_HEAD, bytes, SMALL, false}};
+	struct outcome o = {0};
+	count_inherited();
+	int before = inherited; /* of whoever started us */
+	inherited = 0;
+	before_answer = count_inherited;
+	run_script(&o, lines, 1);
+	assert_int_equal(inherited, before);
+	assert_small_ok(&o);
+}
+
 static void what_cannot_be_is_refused_at_once(void **state)
 {
 	static const char *const bad[] = {"http://127.0.0.1:1",	      "https://user@127.0.0.1:1",
@@ -725,7 +776,9 @@ int main(void)
 		T(an_archive_comes_whole_from_a_coordinator),
 		T(it_goes_on_where_the_last_try_ended),
 		T(a_server_of_another_cluster_is_refused),
+		T(a_coordinator_of_another_cluster_is_refused_though_its_ca_is_trusted),
 		T(a_host_that_plays_coordinator_is_refused),
+		T(children_inherit_no_socket),
 		T(a_server_under_another_name_is_refused),
 		T(closing_it_keeps_what_came_and_says_nothing),
 		T(what_is_there_and_right_is_not_asked_for),
