@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""SIGKILL at each syscall of a swap: strace kills wavetrain-exec or wavetrain-agent at the k-th call of each kind while a host changes its
+version; the program is started again, as a service manager would. After each: `current` names the old slot or the new one, what serves is what
+`current` names, the rollout ends, and the version is never blamed.
+
+usage: WAVETRAIN_BUILD=build kill_syscalls.py [--of exec|agent] [--stride N] [--first N]   (prints TAP; stride 1 kills at every call)
+"""
+import argparse
+import collections
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import fleet as f  # noqa: E402
+
+FILE = """schema: wavetrain/v1
+app: shop
+artifact: { name: shop, type: tar.zst }
+targets: { labels: { role: web } }
+regions: [{ name: eu }]
+strategy: { rolling: { batch: 1 }, maxUnavailable: 1, floor: 0%, minHealthyTime: 0s, failureBudget: 0, deadlines: { host: 40s, progress: 50s } }
+run:
+  command: [./start]
+  env: { PORT: "{{ labels.port }}" }
+  stop: { timeout: 2s }
+health:
+  ready: { http: "http://127.0.0.1:{{ labels.port }}/healthz", interval: 50ms, timeout: 1s, pass: 1, deadline: 20s }
+keep: 2
+"""
+
+
+class Swapper:
+    """One host that goes to and fro between two versions."""
+
+    def __init__(self):
+        self.fl = f.Fleet({"eu": 1}, poll_wait_ms=2000, prefix="wavetrain-kill-")
+        self.fl.start(balancers=False)
+        self.host, self.version = self.fl.hosts[0], None
+        co = self.fl.co
+        co.must("app", "add", "shop")
+        co.must("env", "add", "prod")
+        self.file = self.fl.folder / "deploy.yaml"
+        self.file.write_text(FILE)
+        self.slots = {}
+        for v in ("1", "2"):
+            co.must("release", "push", "shop", v, f.service_release(self.fl.folder, v))
+        for v in ("1", "2"):
+            self.deploy(v)
+            self.finished()
+            self.slots[self.host.current()] = v
+            self.version = v
+
+    def other(self):
+        return "1" if self.version == "2" else "2"
+
+    def deploy(self, version):
+        self.fl.co.must("deploy", "shop", version, "-e", "prod", "-f", self.file, "--confirm=shop", "--detach")
+
+    def rollout(self):
+        rows = self.fl.co.json("list", "--limit", "1")
+        return json.loads(self.fl.co.ask("status", rows[0]["id"], "--watch", "false", "-o", "json")[1])
+
+    def finished(self):
+        return f.wait_for("the rollout ends", lambda: (lambda r: r if r["terminal"] else None)(self.rollout()), seconds=60)
+
+    def serves(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.host.port}/", timeout=2) as r:
+                return r.read().decode().strip()
+        except OSError:
+            return None
+
+    def in_order(self):
+        host = self.fl.co.json("agents", "show", self.host.name)
+        host = host[0] if isinstance(host, list) else host
+        app = host["apps"][0] if host["apps"] else {}
+        return app.get("drift") == "" and app.get("health") == "healthy" and self.serves() == self.slots.get(self.host.current())
+
+    def counts(self, victim):
+        """How often each syscall comes in one swap, in the thread that calls it most."""
+        log = self.fl.folder / "strace.txt"
+        tracer = attach(victim, ["-e", "trace=all", "-o", str(log)])
+        self.deploy(self.other())
+        self.finished()
+        detach(tracer)
+        self.version = self.slots[self.host.current()]
+        seen = collections.defaultdict(collections.Counter)
+        for line in log.read_text(errors="replace").splitlines():
+            m = re.match(r"(?:(\d+)\s+)?(\w+)\(", line)
+            if m:
+                seen[m.group(2)][m.group(1)] += 1
+        return {name: max(c.values()) for name, c in sorted(seen.items())}
+
+    def kill_at(self, victim, name, k):
+        """None when the call did not come that often; else (seconds until all was in order, what went wrong)."""
+        tracer = attach(victim, ["-e", f"trace={name}", "-e", f"inject={name}:signal=SIGKILL:when={k}", "-o", "/dev/null"])
+        self.deploy(self.other())
+        f.wait_for("a kill or the end", lambda: not victim.alive() or self.rollout()["terminal"], seconds=60, step=0.02)
+        killed = not victim.alive()
+        detach(tracer)
+        if killed:
+            if self.host.current() not in self.slots:
+                return 0, f"current names {self.host.current()}"
+            victim.start()
+        began = time.monotonic()
+        r = self.finished()
+        f.wait_for("all is in order", self.in_order, seconds=60)
+        self.version = self.slots[self.host.current()]
+        wrong = "the version was marked bad" if r["target_bad"] else ""
+        return (time.monotonic() - began, wrong) if killed else None
+
+
+def attach(victim, words):
+    """All threads there are, and none of the programs it starts."""
+    tids = [w for t in sorted(pathlib.Path(f"/proc/{victim.p.pid}/task").iterdir()) for w in ("-p", t.name)]
+    p = subprocess.Popen(["strace", "-q", *tids, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    f.wait_for("strace is attached", lambda: "TracerPid:\t0" not in pathlib.Path(f"/proc/{victim.p.pid}/status").read_text(), seconds=20, step=0.01)
+    return p
+
+
+def detach(tracer):
+    tracer.send_signal(f.signal.SIGINT)
+    tracer.wait(timeout=20)
+
+
+def run(s, name, victim, args, results):
+    counts = s.counts(victim)
+    points = [(n, k) for n, c in counts.items() for k in range(1, c + 1)][args.first::args.stride]
+    print(f"# {name}: {sum(counts.values())} calls of {len(counts)} kinds in one swap; killing at {len(points)} of them", flush=True)
+    killed, slowest, wrong = 0, 0.0, []
+    for n, k in points:
+        try:
+            got = s.kill_at(victim, n, k)
+        except TimeoutError as e:
+            wrong.append(f"{n} {k}: {e}")
+            break
+        if got is None:
+            continue
+        killed, slowest = killed + 1, max(slowest, got[0])
+        if got[1]:
+            wrong.append(f"{n} {k}: {got[1]}")
+    results.append(not wrong and killed > 0)
+    print("ok" if results[-1] else "not ok", len(results), f"- {name}: {killed} kills, all in order again after at most {slowest:.1f} s", flush=True)
+    for w in wrong[:10]:
+        print("# " + w)
+    if wrong:
+        print("# agent: " + s.host.agent.tail(1500).replace("\n", "\n# ") + "\n# exec: " + s.host.exec.tail(1500).replace("\n", "\n# "))
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--of", choices=["exec", "agent"])
+    p.add_argument("--stride", type=int, default=1)
+    p.add_argument("--first", type=int, default=0)
+    args, results, s = p.parse_args(), [], None
+    try:
+        s = Swapper()
+        for name in ("exec", "agent"):
+            if args.of in (None, name):
+                run(s, name, getattr(s.host, name), args, results)
+    except Exception as e:  # noqa: BLE001: whatever it was, the test failed
+        results.append(False)
+        print(f"not ok {len(results)} - the story ended early: {e!r}")
+    finally:
+        if s is not None:
+            s.fl.close()
+        else:
+            f.kill_all_children()
+    print(f"1..{len(results)}")
+    return 0 if all(results) else 1
+
+
+sys.exit(main())
