@@ -88,13 +88,6 @@ static void assign(struct step *s, const struct picks *p, enum direction dir, co
  * plan order. */
 static const enum availability dispatch_order[] = {AVAIL_DOWN, AVAIL_UNKNOWN, AVAIL_UP};
 
-/* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
- * grace is over. */
-static bool too_early(const struct step *s, enum availability avail)
-{
-	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
-}
-
 static bool waits(const struct step *s, const struct task *t)
 {
 	bool again = BUG(BUG_DOUBLE_DISPATCH) && t->state == TASK_ASSIGNED &&
@@ -107,7 +100,7 @@ static void pick_queued(struct step *s, struct picks *p, const struct tally *w, 
 	for (size_t i = w->first; i < w->end; i++) {
 		if (!waits(s, &s->v->tasks[i]) || s->v->hosts[i].avail != avail)
 			continue;
-		if (too_early(s, avail)) {
+		if (step_too_early(s, avail)) {
 			p->refusal = arena_printf(
 				s->a, "host %s: not heard of yet since this coordinator began to lead",
 				s->v->tasks[i].host.s);
@@ -124,11 +117,14 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	const struct limits *l = &s->v->d->limits;
 	const struct tally *w = &s->waves[wave];
 	struct picks p;
-	uint32_t batch = l->recreate ? w->hosts : amount_up(l->batch, w->hosts);
-	uint32_t out_max = l->recreate ? UINT32_MAX : amount_up(l->unavailable, hosts_counted(s->v));
+	uint32_t batch = amount_up(l->batch, w->hosts);
+	if (l->recreate) {
+		recreate_forward(s, wave);
+		return;
+	}
 	if (w->queued == 0)
 		return;
-	picks_init(s, &p, l->recreate ? 0 : l->floor, out_max);
+	picks_init(s, &p, l->floor, amount_up(l->unavailable, hosts_counted(s->v)));
 	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
 	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)
 		pick_queued(s, &p, w, dispatch_order[i]);
@@ -137,21 +133,12 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	assign(s, &p, DIRECTION_FORWARD, "");
 }
 
-static bool to_take_back(const struct task *t)
-{
-	if (!t->touched || t->state == TASK_SKIPPED || t->state == TASK_REVERTED)
-		return false;
-	/* Once on its way back, a host that is lost or failed waits for its return or for a person, not for
-	 * us. */
-	return t->direction != DIRECTION_BACK;
-}
-
 /* A host whose agent went back by itself has nothing to lose: it is only asked to prove it. */
 static void pick_already_back(struct step *s, struct picks *p)
 {
 	for (size_t i = s->v->tasks_nr; i-- > 0 && p->room > 0;) {
 		const struct task *t = &s->v->tasks[i];
-		if (!to_take_back(t) || digest_none(&t->from.id) ||
+		if (!task_to_take_back(t) || digest_none(&t->from.id) ||
 		    !digest_eq(&s->v->hosts[i].running, &t->from.id))
 			continue;
 		p->hosts[p->nr++] = t->host;
@@ -172,21 +159,23 @@ bool dispatch_back(struct step *s)
 	const struct limits *l = &s->v->d->limits;
 	struct picks p;
 	uint32_t in_hand = 0, left = 0, touched = 0;
+	if (l->recreate)
+		return recreate_back(s);
 	for (size_t i = 0; i < s->v->tasks_nr; i++) {
 		const struct task *t = &s->v->tasks[i];
 		touched += t->touched && t->state != TASK_SKIPPED;
 		in_hand += t->state == TASK_REVERTING;
-		left += to_take_back(t) || t->state == TASK_REVERTING;
+		left += task_to_take_back(t) || t->state == TASK_REVERTING;
 	}
 	if (left == 0)
 		return true;
-	picks_init(s, &p, l->recreate ? 0 : l->back_floor, UINT32_MAX);
+	picks_init(s, &p, l->back_floor, UINT32_MAX);
 	uint32_t batch = amount_up((struct amount){.is_share = true, .v = l->back_batch}, touched);
 	p.room = batch > in_hand ? batch - in_hand : 0;
 	pick_already_back(s, &p);
 	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
-		for (size_t i = s->v->tasks_nr; i-- > 0 && !too_early(s, dispatch_order[k]);)
-			if (to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
+		for (size_t i = s->v->tasks_nr; i-- > 0 && !step_too_early(s, dispatch_order[k]);)
+			if (task_to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
 			    !picked(&p, &s->v->tasks[i].host) && !pick(s, &p, i))
 				break;
 	if (p.nr == 0 && p.refusal != NULL)

@@ -21,7 +21,7 @@ static struct placement placement_row(struct apply *ap, const struct task *t, co
 static void put_assignment(struct apply *ap, const struct deployment *d, struct host *h, struct task *t)
 {
 	struct placement p = placement_row(ap, t, d);
-	bool back = ap->c->assign.direction == DIRECTION_BACK;
+	bool back = ap->c->assign.direction == DIRECTION_BACK, stop = ap->c->assign.stop;
 	h->seq++;
 	put_host(ap, h);
 	t->seq = p.seq = h->seq;
@@ -31,8 +31,11 @@ static void put_assignment(struct apply *ap, const struct deployment *d, struct 
 	p.deployment = d->id;
 	p.wave = t->wave;
 	p.direction = ap->c->assign.direction;
-	p.desired = back ? t->from : d->target;
-	p.fallback = back ? (struct target){0} : t->from;
+	p.desired = stop ? (struct target){0} : back ? t->from : d->target;
+	/* recreate: a host that fails to start must not go back by itself while others of its wave run the
+	 * new. */
+	bool alone = !back && (stop || !d->limits.recreate);
+	p.fallback = alone ? t->from : (struct target){0};
 	p.assigned_at = ap->c->at;
 	p.trace = ap->c->trace;
 	put_placement(ap, &p);
@@ -51,17 +54,81 @@ static bool assign_one(struct apply *ap, const struct deployment *d, const struc
 		return false;
 	if (BUG(BUG_DOUBLE_DISPATCH) && t.state == TASK_ASSIGNED && to == TASK_ASSIGNED)
 		t.state = TASK_QUEUED;
-	if (!sm_edge_allowed(&task_machine, (int)t.state, (int)to))
+	/* A lost host keeps what it was told, unless that was only to stop. */
+	if (!sm_edge_allowed(&task_machine, (int)t.state, (int)to) ||
+	    (t.state == TASK_LOST && !back && !t.stop))
 		return false;
 	t.direction = ap->c->assign.direction;
 	t.touched = true;
-	t.attempts += !back;
+	t.stop = ap->c->assign.stop;
+	t.attempts += !back && !t.stop;
 	t.cause = CAUSE_NONE;
 	t.assigned_at = ap->c->at;
 	t.deadline.v = d->limits.task_ms == 0 ? 0 : ap->c->at.v + d->limits.task_ms;
 	put_assignment(ap, d, &h, &t);
-	PRE(apply_task_move(ap, &t, &d->app, to, "") == E_OK);
+	PRE(apply_task_move(ap, &t, &d->app, to, t.stop ? "to stop" : "") == E_OK);
 	return true;
+}
+
+/* ---- recreate: all of a wave stop before the first one starts (docs/decisions/0007) ---- */
+
+static const char *barrier_holder(struct apply *ap, const struct deployment *d, uint32_t wave)
+{
+	struct deployment again;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr;
+	if (view_rollout(ap->st, ap->a, d->id, &again, &waves, &tasks, &nr) != E_OK)
+		return "?";
+	for (size_t i = 0; i < nr; i++)
+		if (tasks[i].wave == wave && task_holds_barrier(&tasks[i], ap->c->assign.direction))
+			return tasks[i].host.s;
+	return NULL;
+}
+
+/* The wave that all hosts of the command stand in; false when they stand in more than one, or in none. */
+static bool one_wave(struct apply *ap, const struct deployment *d, struct wave *w)
+{
+	struct task t;
+	bool found = false;
+	for (size_t i = 0; i < ap->c->assign.hosts_nr; i++) {
+		if (view_task(ap->st, ap->a, d->id, &ap->c->assign.hosts[i], &t) != E_OK)
+			continue;
+		if (found && t.wave != w->index)
+			return false;
+		found = view_wave(ap->st, ap->a, d->id, t.wave, w) == E_OK;
+	}
+	return found;
+}
+
+/* May the hosts of this command start, or be stopped, now? */
+static int check_barrier(struct apply *ap, const struct deployment *d, const struct wave *w)
+{
+	enum direction dir = ap->c->assign.direction;
+	if (ap->c->assign.stop)
+		return w->opened != dir
+			       ? E_OK
+			       : apply_refuse(
+					 ap, E_CONFLICT,
+					 "wave %u starts already: its hosts are not stopped first any more",
+					 w->index + 1);
+	/* Going back before anything of the new could start: there is nothing to stop. */
+	if (w->opened == dir || (dir == DIRECTION_BACK && w->opened == 0) || BUG(BUG_NO_BARRIER))
+		return E_OK;
+	const char *holder = barrier_holder(ap, d, w->index);
+	return holder == NULL ? E_OK
+			      : apply_refuse(ap, E_CONFLICT, "host %s of wave %u has not stopped yet", holder,
+					     w->index + 1);
+}
+
+static void open_wave(struct apply *ap, const struct deployment *d, uint32_t index)
+{
+	struct wave w;
+	PRE(view_wave(ap->st, ap->a, d->id, index, &w) == E_OK);
+	if (w.opened == ap->c->assign.direction)
+		return;
+	w.opened = ap->c->assign.direction;
+	put_wave(ap, &w);
 }
 
 int apply_assign(struct apply *ap)
@@ -75,11 +142,22 @@ int apply_assign(struct apply *ap)
 	if (!may_assign(&d, ap->c->assign.direction))
 		return apply_refuse(ap, E_CONFLICT, "the rollout is %s by now",
 				    sm_name(&rollout_machine, (int)d.state));
+	struct wave w = {.index = 0};
+	if (ap->c->assign.stop && !d.limits.recreate)
+		return apply_refuse(ap, E_INVALID, "only a recreate rollout stops hosts first");
+	if (d.limits.recreate && !one_wave(ap, &d, &w))
+		return apply_refuse(ap, E_INVALID, "these hosts do not stand in one wave");
+	int rc = d.limits.recreate ? check_barrier(ap, &d, &w) : E_OK;
+	if (rc != E_OK)
+		return rc;
 	size_t assigned = 0;
 	for (size_t i = 0; i < ap->c->assign.hosts_nr; i++)
 		assigned += assign_one(ap, &d, &ap->c->assign.hosts[i]);
-	return assigned > 0 ? E_OK
-			    : apply_refuse(ap, E_CONFLICT, "none of these hosts can be assigned any more");
+	if (assigned == 0)
+		return apply_refuse(ap, E_CONFLICT, "none of these hosts can be assigned any more");
+	if (d.limits.recreate && !ap->c->assign.stop)
+		open_wave(ap, &d, w.index);
+	return E_OK;
 }
 
 /* ---- results
@@ -127,6 +205,18 @@ static bool answers(const struct task_result *r, const struct task *t)
 	return r->state == TASK_FAILED || r->state == TASK_LOST;
 }
 
+/* The answer to "run nothing": there is nothing to measure, and no fault of it is the new version's. What was
+ * proven here last stays `current`. */
+static void stopped(struct apply *ap, const struct deployment *d, struct task *t, const struct task_result *r,
+		    bool good)
+{
+	t->cause = r->cause == CAUSE_VERSION ? CAUSE_INFRA : r->cause;
+	t->evidence = (struct evidence){0};
+	/* One that was given up meanwhile and stops late is asked again in its turn. */
+	if (apply_task_move(ap, t, &d->app, good ? TASK_STOPPED : r->state, good ? "" : r->reason) != E_OK)
+		return;
+}
+
 static void apply_result(struct apply *ap, const struct task_result *r)
 {
 	struct deployment d;
@@ -136,9 +226,12 @@ static void apply_result(struct apply *ap, const struct task_result *r)
 		return;
 	if (r->seq != t.seq || !answers(r, &t))
 		return; /* of an assignment that was overtaken */
-	const struct target *proven = r->state == TASK_HEALTHY	  ? &d.target
-				      : r->state == TASK_REVERTED ? &t.from
-								  : NULL;
+	bool good = r->state == TASK_HEALTHY || r->state == TASK_REVERTED;
+	if (t.stop) {
+		stopped(ap, &d, &t, r, good);
+		return;
+	}
+	const struct target *proven = !good ? NULL : r->state == TASK_HEALTHY ? &d.target : &t.from;
 	if (proven != NULL && !evidence_counts(&r->evidence, proven))
 		return;
 	t.cause = r->cause;

@@ -65,6 +65,7 @@ static Cmd__Assign *assign_message(struct arena *a, const struct command *c)
 	m->deployment = c->assign.deployment.v;
 	m->direction = (uint32_t)c->assign.direction;
 	m->term = c->assign.term;
+	m->stop = c->assign.stop;
 	m->n_hosts = c->assign.hosts_nr;
 	m->hosts = arena_array(a, char *, c->assign.hosts_nr);
 	for (size_t i = 0; i < c->assign.hosts_nr; i++)
@@ -265,6 +266,7 @@ static bool assign_of(struct arena *a, const Cmd__Assign *m, struct command *c)
 	c->assign.deployment.v = m->deployment;
 	c->assign.direction = (enum direction)m->direction;
 	c->assign.term = m->term;
+	c->assign.stop = m->stop;
 	c->assign.hosts = hosts;
 	c->assign.hosts_nr = m->n_hosts;
 	return m->direction == DIRECTION_FORWARD || m->direction == DIRECTION_BACK;

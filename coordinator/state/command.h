@@ -106,6 +106,8 @@ struct command {
 			struct deployment_id deployment;
 			enum direction direction;
 			uint64_t term;
+			bool stop; /* recreate: run nothing, and wait for the rest of the wave; all hosts of
+				      the command stand in one wave then, as they do when they start */
 			const struct name *hosts;
 			size_t hosts_nr;
 		} assign;

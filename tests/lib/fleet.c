@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 struct name test_name(const char *s)
 {
 	struct name n;
@@ -126,7 +125,8 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 						      .env = test_name("prod"),
 						      .target = test_target(version),
 						      .state = ROLLOUT_RUNNING,
-						      .limits = {.batch = {.v = 1},
+						      .limits = {.recreate = f->recreate,
+								 .batch = {.v = 1},
 								 .unavailable = {.v = 1},
 								 .auto_rollback = true}},
 				       .spec = "{}",
@@ -154,13 +154,27 @@ int test_fleet_rollout_to(struct test_fleet *f, uint64_t id, enum rollout_state 
 	return test_fleet_apply(f, &c);
 }
 
-int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+static int assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir, bool stop)
 {
 	struct name h = test_name(host);
-	struct command c = {
-		.kind = COMMAND_ASSIGN,
-		.assign = {.deployment = {id}, .direction = dir, .term = 1, .hosts = &h, .hosts_nr = 1}};
+	struct command c = {.kind = COMMAND_ASSIGN,
+			    .assign = {.deployment = {id},
+				       .direction = dir,
+				       .term = 1,
+				       .stop = stop,
+				       .hosts = &h,
+				       .hosts_nr = 1}};
 	return test_fleet_apply(f, &c);
+}
+
+int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+{
+	return assign(f, id, host, dir, false);
+}
+
+int test_fleet_assign_stop(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+{
+	return assign(f, id, host, dir, true);
 }
 
 int test_fleet_result(struct test_fleet *f, uint64_t id, const char *host, enum task_state state)

@@ -16,6 +16,7 @@ struct test_fleet {
 	struct wall_ms now;
 	struct changes changes; /* of the last command */
 	struct command_reply reply;
+	bool recreate; /* the next deployments stop all of a wave first */
 };
 
 void test_fleet_init(struct test_fleet *f);
@@ -35,6 +36,8 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 int test_fleet_verb(struct test_fleet *f, uint64_t id, enum verb v);
 int test_fleet_rollout_to(struct test_fleet *f, uint64_t id, enum rollout_state to);
 int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir);
+/* recreate: told to run nothing first. */
+int test_fleet_assign_stop(struct test_fleet *f, uint64_t id, const char *host, enum direction dir);
 /* The agent's answer to its newest assignment, with evidence that counts. */
 int test_fleet_result(struct test_fleet *f, uint64_t id, const char *host, enum task_state state);
 
