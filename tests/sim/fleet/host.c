@@ -175,6 +175,10 @@ static void simple_cb(void *arg)
 static void stop_cb(void *arg)
 {
 	struct work *k = arg;
+	if (k->h->stop_fault && !digest_none(&k->h->running)) {
+		done(k, E_TIMEOUT, STEP_CAUSE_INFRA, "the program does not end");
+		return;
+	}
 	if (!digest_none(&k->h->running))
 		world_say(k->h->w, "%s: program stopped", k->h->name.s);
 	k->h->running = (struct digest){0};

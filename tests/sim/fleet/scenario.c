@@ -164,6 +164,8 @@ static void set_option(struct story *t, struct sim_deploy *d, const char *key, c
 		l->total_ms = duration(value);
 	else if (strcmp(key, "pause") == 0)
 		l->pause_ms = duration(value);
+	else if (strcmp(key, "recreate") == 0)
+		l->recreate = strcmp(value, "on") == 0;
 	else if (strcmp(key, "auto") == 0)
 		l->auto_rollback = strcmp(value, "off") != 0;
 	else
@@ -252,6 +254,8 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 		return;
 	if (strcmp(what, "probe") == 0)
 		h->probe_fault = strcmp(more, "fails") == 0;
+	else if (strcmp(what, "stop") == 0)
+		h->stop_fault = strcmp(more, "fails") == 0;
 	else if (strcmp(what, "dies") == 0)
 		sim_host_power_off(h);
 	else if (strcmp(what, "returns") == 0)

@@ -19,6 +19,7 @@ enum fault {
 	FAULT_COORDINATOR,
 	FAULT_DISK,
 	FAULT_PROBE,
+	FAULT_STOP,
 	FAULT_STALE,
 	FAULT_REPLAY,
 	FAULT_VERB,
@@ -73,6 +74,7 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
 					 : (struct amount){.is_share = true, .v = 250};
 	d.limits.auto_rollback = chance(r, 850);
+	d.limits.recreate = chance(r, 250);
 	return d;
 }
 
@@ -174,6 +176,9 @@ static void one_fault(struct run *r)
 	case FAULT_PROBE:
 		h->probe_fault = chance(r, 300);
 		break;
+	case FAULT_STOP:
+		h->stop_fault = chance(r, 300);
+		break;
 	case FAULT_STALE:
 		h->stale_probe = chance(r, 300);
 		break;
@@ -200,6 +205,7 @@ static void heal(struct run *r)
 		coordinator_fault(r);
 	for (size_t i = 0; i < r->s.hosts_nr; i++) {
 		r->s.hosts[i].probe_fault = false;
+		r->s.hosts[i].stop_fault = false;
 		r->s.hosts[i].stale_probe = false;
 		sim_host_cut(&r->s.hosts[i], false);
 		sim_host_boot(&r->s.hosts[i]);
