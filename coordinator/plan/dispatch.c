@@ -5,6 +5,7 @@
  */
 #include "base/planted.h"
 #include "coordinator/plan/amount.h"
+#include "coordinator/plan/spread.h"
 #include "coordinator/plan/step.h"
 
 #include <stdlib.h>
@@ -84,8 +85,8 @@ static void assign(struct step *s, const struct picks *p, enum direction dir, co
 	c->assign.hosts_nr = p->nr;
 }
 
-/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, all in
- * plan order. */
+/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, each
+ * spread over the zones. */
 static const enum availability dispatch_order[] = {AVAIL_DOWN, AVAIL_UNKNOWN, AVAIL_UP};
 
 static bool waits(const struct step *s, const struct task *t)
@@ -95,20 +96,34 @@ static bool waits(const struct step *s, const struct task *t)
 	return t->state == TASK_QUEUED || again;
 }
 
-static void pick_queued(struct step *s, struct picks *p, const struct tally *w, enum availability avail)
+struct queued {
+	struct step *s;
+	enum availability avail;
+};
+
+static bool is_queued(void *arg, uint32_t i)
 {
-	for (size_t i = w->first; i < w->end; i++) {
-		if (!waits(s, &s->v->tasks[i]) || s->v->hosts[i].avail != avail)
-			continue;
+	const struct queued *q = arg;
+	return waits(q->s, &q->s->v->tasks[i]) && q->s->v->hosts[i].avail == q->avail;
+}
+
+static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum availability avail)
+{
+	struct queued q = {s, avail};
+	uint32_t i;
+	spread_rewind(sp);
+	while (p->room > 0 && spread_next(sp, is_queued, &q, &i)) {
 		if (step_too_early(s, avail)) {
 			p->refusal = arena_printf(
 				s->a, "host %s: not heard of yet since this coordinator began to lead",
 				s->v->tasks[i].host.s);
 			step_look_again(s, (struct wall_ms){s->v->leading_since.v + s->v->grace_ms});
-			continue;
-		}
-		if (!pick(s, p, i))
 			return;
+		}
+		size_t before = p->nr;
+		pick(s, p, i);
+		if (p->nr > before)
+			spread_took(sp);
 	}
 }
 
@@ -117,6 +132,7 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	const struct limits *l = &s->v->d->limits;
 	const struct tally *w = &s->waves[wave];
 	struct picks p;
+	struct spread sp;
 	uint32_t batch = amount_up(l->batch, w->hosts);
 	if (l->recreate) {
 		recreate_forward(s, wave);
@@ -126,8 +142,9 @@ void dispatch_forward(struct step *s, uint32_t wave)
 		return;
 	picks_init(s, &p, l->floor, amount_up(l->unavailable, hosts_counted(s->v)));
 	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
+	spread_init(&sp, s->a, s->v, w->first, w->end);
 	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)
-		pick_queued(s, &p, w, dispatch_order[i]);
+		pick_queued(s, &p, &sp, dispatch_order[i]);
 	if (p.nr == 0 && p.refusal != NULL)
 		step_reason(s, step_wave_name(s, wave), (struct wall_ms){0}, "%s", p.refusal);
 	assign(s, &p, DIRECTION_FORWARD, "");

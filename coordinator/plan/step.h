@@ -12,8 +12,8 @@
 struct tally {
 	uint32_t hosts, queued, in_hand, healthy, failed, lost, version_faults;
 	uint32_t stopped, lost_stopping; /* recreate: these wait for their start */
-	uint32_t first, end;	  /* its tasks are [first, end) */
-	struct wall_ms last_good; /* when its last host became healthy; 0 = none */
+	uint32_t first, end;		 /* its tasks are [first, end) */
+	struct wall_ms last_good;	 /* when its last host became healthy; 0 = none */
 };
 
 struct step {

@@ -205,16 +205,31 @@ static bool runs_what_it_should(struct check *c, const struct sim_host *h)
 	       digest_eq(&p.desired.id, &h->running);
 }
 
-/* The floor of one region, or of the group (region NULL), counted from committed tasks and from what hosts
- * really do. */
+/* D2: the group (both NULL), a region (zone NULL) or a zone; a host without a zone stands in that of its
+ * region's name. */
+struct domain_of {
+	const struct name *region, *zone;
+};
+
+static const struct name *zone_of(const struct sim_host *h)
+{
+	return name_empty(&h->zone) ? &h->region : &h->zone;
+}
+
+static bool stands_in(const struct sim_host *h, struct domain_of d)
+{
+	return (d.region == NULL || name_eq(&h->region, d.region)) &&
+	       (d.zone == NULL || name_eq(zone_of(h), d.zone));
+}
+
+/* The floor of one domain, counted from committed tasks and from what hosts really do. */
 static void check_floor(struct check *c, const struct deployment *d, const struct task *tasks, size_t nr,
-			const struct name *region, permille p)
+			struct domain_of domain, permille p)
 {
 	uint32_t hosts = 0, out = 0;
 	for (size_t i = 0; i < nr; i++) {
 		struct sim_host *h = sim_host(c->s, tasks[i].host.s);
-		if (h == NULL || tasks[i].state == TASK_SKIPPED ||
-		    (region != NULL && !name_eq(&h->region, region)))
+		if (h == NULL || tasks[i].state == TASK_SKIPPED || !stands_in(h, domain))
 			continue;
 		int64_t down = c->down_since[index_of(c, h)];
 		bool known_down = down != 0 && c->s->w.now_ms - down > KNOWN_MS;
@@ -224,22 +239,32 @@ static void check_floor(struct check *c, const struct deployment *d, const struc
 	uint32_t floor = (hosts * p + 999) / 1000;
 	if (hosts - out < floor)
 		world_violation(&c->s->w, "floor: %u of %u hosts of %s are out or in hand, the floor is %u",
-				out, hosts, region == NULL ? "the group" : region->s, floor);
+				out, hosts,
+				domain.region == NULL ? "the group"
+				: domain.zone == NULL ? domain.region->s
+						      : domain.zone->s,
+				floor);
 }
 
 /* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can
  * lower availability. */
-static bool took_a_serving_host(struct check *c, const struct command *cmd, const struct name *region)
+static bool took_a_serving_host(struct check *c, const struct command *cmd, struct domain_of domain)
 {
 	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
 		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
-		if (h == NULL || c->down_since[index_of(c, h)] != 0 ||
-		    (region != NULL && !name_eq(&h->region, region)))
+		if (h == NULL || c->down_since[index_of(c, h)] != 0 || !stands_in(h, domain))
 			continue;
 		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS && !runs_what_it_should(c, h))
 			return true;
 	}
 	return false;
+}
+
+static void check_domain(struct check *c, const struct command *cmd, const struct deployment *d,
+			 const struct task *tasks, size_t nr, struct domain_of domain, permille p)
+{
+	if (took_a_serving_host(c, cmd, domain))
+		check_floor(c, d, tasks, nr, domain, p);
 }
 
 static void check_waves(struct check *c, const struct command *cmd, const struct wave *waves)
@@ -273,11 +298,14 @@ static void on_assign(struct check *c, const struct command *cmd)
 	permille p = cmd->assign.direction == DIRECTION_FORWARD ? d.limits.floor : d.limits.back_floor;
 	if (d.limits.recreate || p == 0)
 		return;
-	if (took_a_serving_host(c, cmd, NULL))
-		check_floor(c, &d, tasks, nr, NULL, p);
+	check_domain(c, cmd, &d, tasks, nr, (struct domain_of){0}, p);
 	for (uint32_t w = 0; w < d.waves_nr; w++)
-		if (took_a_serving_host(c, cmd, &waves[w].region))
-			check_floor(c, &d, tasks, nr, &waves[w].region, p);
+		check_domain(c, cmd, &d, tasks, nr, (struct domain_of){.region = &waves[w].region}, p);
+	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
+		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
+		if (h != NULL)
+			check_domain(c, cmd, &d, tasks, nr, (struct domain_of){&h->region, zone_of(h)}, p);
+	}
 }
 
 static void set_apart(struct check *c, const struct name *host, uint64_t deployment)

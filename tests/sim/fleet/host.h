@@ -42,7 +42,7 @@ struct sim_host {
 	struct world *w;
 	struct coordinator *c;
 	struct versions *versions;
-	struct name name, region, app;
+	struct name name, region, zone, app; /* zone may be empty */
 	uint64_t generation;
 
 	/* durable */

@@ -23,6 +23,7 @@ struct story {
 	char *said[STORY_MAX];
 	size_t said_nr, heard; /* lines told; up to where `story` has matched */
 	size_t from;	       /* the story proper begins with the first `deploy` */
+	int zones;	       /* of each region; 0 = hosts have none */
 	bool wrong;
 };
 
@@ -99,12 +100,8 @@ static struct sim_host *host(struct story *t, const char *name)
 
 static void do_fleet(struct story *t, const struct words *w)
 {
-	char name[64];
 	for (size_t i = 1; i + 1 < w->nr; i += 2)
-		for (int n = 1; n <= atoi(w->v[i + 1]); n++) {
-			snprintf(name, sizeof name, "%s-%d", w->v[i], n);
-			sim_add_host(&t->s, name, w->v[i]);
-		}
+		sim_add_region(&t->s, w->v[i], atoi(w->v[i + 1]), t->zones);
 	sim_run_ms(&t->s, 5000);
 }
 
@@ -441,6 +438,8 @@ static void statement(struct story *t, char *line)
 		do_never(t, after(line, "never"));
 	else if (is(&w, 0, "fleet"))
 		do_fleet(t, &w);
+	else if (is(&w, 0, "zones"))
+		t->zones = atoi(word(&w, 1));
 	else if (is(&w, 0, "version"))
 		do_version(t, &w);
 	else if (is(&w, 0, "running"))

@@ -31,6 +31,7 @@ struct run {
 	struct sim s;
 	bool on[FAULT_NR];
 	size_t regions;
+	bool zoned; /* zones of two hosts: a floor over a half could never be kept */
 	bool churned;
 };
 
@@ -52,13 +53,13 @@ static bool chance(struct run *r, permille p)
 
 static void make_fleet(struct run *r)
 {
-	char name[16];
 	r->regions = 1 + (size_t)below(r, 3);
-	for (size_t g = 0; g < r->regions; g++)
-		for (int64_t i = 0, n = 1 + below(r, 5); i < n; i++) {
-			snprintf(name, sizeof name, "%s-%d", region_names[g], (int)i + 1);
-			sim_add_host(&r->s, name, region_names[g]);
-		}
+	for (size_t g = 0; g < r->regions; g++) {
+		int n = 1 + (int)below(r, 5);
+		bool zoned = n >= 4 && chance(r, 500);
+		r->zoned |= zoned;
+		sim_add_region(&r->s, region_names[g], n, zoned ? 2 : 0);
+	}
 }
 
 static struct sim_deploy a_deploy(struct run *r, const char *version)
@@ -69,7 +70,7 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 	d.limits.batch = chance(r, 500)
 				 ? (struct amount){.v = 1 + (uint32_t)below(r, 3)}
 				 : (struct amount){.is_share = true, .v = 100 + (uint32_t)below(r, 900)};
-	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, 800);
+	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, r->zoned ? 500 : 800);
 	d.limits.back_floor = d.limits.floor * 3 / 4;
 	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
 					 : (struct amount){.is_share = true, .v = 250};
