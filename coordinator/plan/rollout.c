@@ -21,6 +21,7 @@ static void move(struct step *s, enum rollout_state to, bool blames, const char 
 	c->rollout_move.from = s->v->d->state;
 	c->rollout_move.to = to;
 	c->rollout_move.blames_target = blames;
+	c->rollout_move.hosts_nr = to == ROLLOUT_SUCCEEDED ? s->v->d->hosts_nr : 0;
 }
 
 /* recreate: a wave that stands still runs nothing. Nobody is to blame, and nobody should have to come to

@@ -161,7 +161,8 @@ static bool on_baking(struct step *s, uint32_t w)
 	return false;
 }
 
-/* Hosts that came late belong to their region's wave even when it has passed. */
+/* Hosts that came late belong to their region's wave even when it has passed, or was skipped because all of
+ * its hosts had left. */
 static bool on_passed(struct step *s, uint32_t w)
 {
 	if (tally_unsettled(&s->waves[w]) > 0)
@@ -182,9 +183,9 @@ static bool wave_step(struct step *s, uint32_t w)
 	case WAVE_BAKING:
 		return on_baking(s, w);
 	case WAVE_PASSED:
+	case WAVE_SKIPPED:
 		return on_passed(s, w);
 	case WAVE_FAILED:
-	case WAVE_SKIPPED:
 	case WAVE_STATE_NR:
 		return false;
 	}

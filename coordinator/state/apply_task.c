@@ -163,15 +163,17 @@ int apply_assign(struct apply *ap)
 /* ---- results
  * ------------------------------------------------------------------------------------------------------- */
 
-/* D1: measured after this activation, of this target. Going back to nothing has nothing to measure. */
-static bool evidence_counts(const struct evidence *e, const struct target *expected)
+/* D1: measured after this activation, of this target. Going back to nothing has nothing to measure. NULL: it
+ * counts, else why not. */
+static const char *evidence_flaw(const struct evidence *e, const struct target *expected)
 {
-	if (digest_none(&expected->id))
-		return true;
-	if (BUG(BUG_EVIDENCE_UNCHECKED))
-		return true;
-	return digest_eq(&e->target, &expected->id) && e->activation > 0 && e->passes > 0 &&
-	       e->measured_ms >= e->activated_ms;
+	if (digest_none(&expected->id) || BUG(BUG_EVIDENCE_UNCHECKED))
+		return NULL;
+	if (!digest_eq(&e->target, &expected->id))
+		return "its evidence is of another target";
+	if (e->activation == 0 || e->passes == 0)
+		return "its evidence names no probe that passed";
+	return e->measured_ms >= e->activated_ms ? NULL : "its evidence was measured before the activation";
 }
 
 /* A result may come after a newer rollout was assigned here, or after the host was removed or rebuilt: then
@@ -205,39 +207,76 @@ static bool answers(const struct task_result *r, const struct task *t)
 	return r->state == TASK_FAILED || r->state == TASK_LOST;
 }
 
-/* The answer to "run nothing": there is nothing to measure, and no fault of it is the new version's. What was
- * proven here last stays `current`. */
-static void stopped(struct apply *ap, const struct deployment *d, struct task *t, const struct task_result *r,
-		    bool good)
+/* What a result moves its task to. The answer to "run nothing" is that it has stopped. */
+static enum task_state result_state(const struct task_result *r, const struct task *t)
 {
-	t->cause = r->cause == CAUSE_VERSION ? CAUSE_INFRA : r->cause;
-	t->evidence = (struct evidence){0};
-	/* One that was given up meanwhile and stops late is asked again in its turn. */
-	if (apply_task_move(ap, t, &d->app, good ? TASK_STOPPED : r->state, good ? "" : r->reason) != E_OK)
-		return;
+	bool good = r->state == TASK_HEALTHY || r->state == TASK_REVERTED;
+	return good && t->stop ? TASK_STOPPED : r->state;
 }
 
-static void apply_result(struct apply *ap, const struct task_result *r)
+/* What a result proves to run; NULL = nothing. */
+static const struct target *proven_by(const struct task_result *r, const struct task *t,
+				      const struct deployment *d)
+{
+	if (t->stop)
+		return NULL;
+	return r->state == TASK_HEALTHY ? &d->target : r->state == TASK_REVERTED ? &t->from : NULL;
+}
+
+/* No fault of a stop is the new version's, and there is nothing to measure of it. */
+static void note_verdict(struct task *t, const struct task_result *r)
+{
+	t->cause = t->stop && r->cause == CAUSE_VERSION ? CAUSE_INFRA : r->cause;
+	t->evidence = t->stop ? (struct evidence){0} : r->evidence;
+}
+
+/* NULL: it was applied, or said before. Else why it counts for nothing. */
+static const char *take_result(struct apply *ap, const struct task_result *r)
 {
 	struct deployment d;
 	struct task t;
 	if (view_deployment(ap->st, ap->a, r->deployment, &d) != E_OK ||
 	    view_task(ap->st, ap->a, d.id, &r->host, &t) != E_OK)
-		return;
-	if (r->seq != t.seq || !answers(r, &t))
-		return; /* of an assignment that was overtaken */
-	bool good = r->state == TASK_HEALTHY || r->state == TASK_REVERTED;
-	if (t.stop) {
-		stopped(ap, &d, &t, r, good);
-		return;
-	}
-	const struct target *proven = !good ? NULL : r->state == TASK_HEALTHY ? &d.target : &t.from;
-	if (proven != NULL && !evidence_counts(&r->evidence, proven))
-		return;
-	t.cause = r->cause;
-	t.evidence = r->evidence;
-	if (apply_task_move(ap, &t, &d.app, r->state, r->reason) == E_OK && proven != NULL)
+		return "the host has no task in such a rollout";
+	if (r->seq != t.seq)
+		return arena_printf(ap->a, "the newest assignment there is %llu", (unsigned long long)t.seq);
+	enum task_state to = result_state(r, &t);
+	if (to == t.state)
+		return NULL; /* the acknowledgement was lost on its way */
+	if (!answers(r, &t))
+		return "it does not answer what the host was asked";
+	const struct target *proven = proven_by(r, &t, &d);
+	const char *flaw = proven == NULL ? NULL : evidence_flaw(&r->evidence, proven);
+	if (flaw != NULL)
+		return flaw;
+	note_verdict(&t, r);
+	enum task_state was = t.state;
+	if (apply_task_move(ap, &t, &d.app, to, to == TASK_STOPPED ? "" : r->reason) != E_OK)
+		return arena_printf(ap->a, "its task is %s by now", sm_name(&task_machine, (int)was));
+	if (proven != NULL)
 		put_current(ap, &d, &t, proven);
+	return NULL;
+}
+
+static void apply_result(struct apply *ap, const struct task_result *r)
+{
+	const char *why = take_result(ap, r);
+	if (why != NULL)
+		*apply_change(ap, CHANGE_RESULT_IGNORED) = (struct change){.kind = CHANGE_RESULT_IGNORED,
+									   .host = r->host,
+									   .deployment = r->deployment,
+									   .seq = r->seq,
+									   .to = (int)r->state,
+									   .reason = why};
+}
+
+/* A host may say what counts for nothing as often as it likes: that is no entry of the audit. */
+static bool changed_something(const struct apply *ap)
+{
+	for (size_t i = 0; i < ap->changes_nr; i++)
+		if (ap->changes[i].kind != CHANGE_RESULT_IGNORED)
+			return true;
+	return false;
 }
 
 int apply_results(struct apply *ap)
@@ -248,6 +287,7 @@ int apply_results(struct apply *ap)
 			     sm_name(&task_machine, (int)ap->c->results.v[0].state));
 	for (size_t i = 0; i < ap->c->results.nr; i++)
 		apply_result(ap, &ap->c->results.v[i]);
+	ap->unaudited = !changed_something(ap);
 	return E_OK;
 }
 
@@ -270,17 +310,24 @@ int apply_join(struct apply *ap)
 		return apply_refuse(ap, E_NOT_FOUND, "no such wave or host");
 	if (view_task(ap->st, ap->a, d.id, &h.name, &old) == E_OK && old.state != TASK_SKIPPED)
 		return E_OK;
+	/* A wave that has failed hands out nothing: the newcomer waits for `retry`, and is left alone when
+	 * the rollout goes back. */
+	const char *why = w.state == WAVE_FAILED ? "joined late; its wave has failed, so it waits for `retry`"
+						 : "joined late";
 	t = (struct task){.deployment = d.id,
 			  .host = h.name,
 			  .wave = w.index,
 			  .position = d.hosts_nr,
 			  .state = TASK_QUEUED,
 			  .direction = DIRECTION_FORWARD,
-			  .reason = "",
+			  .reason = why,
 			  .state_since = ap->c->at};
 	d.hosts_nr++;
 	put_deployment(ap, &d);
 	put_task(ap, &t);
+	/* What was decided of the wave without the newcomer is decided anew. */
+	w.revision++;
+	put_wave(ap, &w);
 	struct key k = key_id(TABLE_TASK_OF, d.id);
 	key_name(&k, &t.host);
 	put_u32(place, t.wave);
@@ -292,6 +339,6 @@ int apply_join(struct apply *ap)
 							 .deployment = d.id,
 							 .wave = t.wave,
 							 .to = TASK_QUEUED,
-							 .reason = "joined late"};
+							 .reason = why};
 	return E_OK;
 }

@@ -86,6 +86,7 @@ static void moves_message(struct arena *a, const struct command *c, Cmd__Command
 		x->to = (uint32_t)c->rollout_move.to;
 		x->blames_target = c->rollout_move.blames_target;
 		x->superseded_by = c->rollout_move.superseded_by.v;
+		x->hosts_nr = c->rollout_move.hosts_nr;
 		m->rollout_move = x;
 		m->body_case = BODY(ROLLOUT_MOVE);
 	} else {
@@ -287,6 +288,7 @@ static bool rollout_move_of(const Cmd__RolloutMove *m, struct command *c)
 	c->rollout_move.to = (enum rollout_state)m->to;
 	c->rollout_move.blames_target = m->blames_target;
 	c->rollout_move.superseded_by.v = m->superseded_by;
+	c->rollout_move.hosts_nr = m->hosts_nr;
 	return m->from > 0 && m->from < ROLLOUT_STATE_NR && m->to > 0 && m->to < ROLLOUT_STATE_NR;
 }
 

@@ -95,6 +95,7 @@ struct command {
 			enum rollout_state from, to; /* applied only if the state is still `from` */
 			bool blames_target;	     /* mark the target bad */
 			struct deployment_id superseded_by;
+			uint32_t hosts_nr; /* SUCCEEDED: applied only if no host has joined since; 0 = any */
 		} rollout_move;
 		struct {
 			struct deployment_id deployment;

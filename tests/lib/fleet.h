@@ -28,7 +28,7 @@ void test_fleet_app(struct test_fleet *f, const char *app);
 void test_fleet_env(struct test_fleet *f, const char *env);
 void test_fleet_host(struct test_fleet *f, const char *host, const char *region);
 void test_fleet_release(struct test_fleet *f, const char *app, const char *version);
-/* A target as the tests name them: artifact and spec made of the version's letters. */
+/* A target as the tests name them: id and artifact made of the version's letters; its file is "{}". */
 struct target test_target(const char *version);
 /* One wave per region, in the order given; all live hosts of each. Returns the code. */
 int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const char *version,
