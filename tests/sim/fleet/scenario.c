@@ -153,6 +153,8 @@ static void set_option(struct story *t, struct sim_deploy *d, const char *key, c
 		l->floor = l->back_floor = amount(value).v;
 	else if (strcmp(key, "bake") == 0)
 		d->bake_ms = duration(value);
+	else if (strcmp(key, "back") == 0)
+		l->back_batch = amount(value).v;
 	else if (strcmp(key, "task") == 0)
 		l->task_ms = duration(value);
 	else if (strcmp(key, "progress") == 0)
@@ -226,6 +228,17 @@ static void do_operator(struct story *t, const struct words *w, size_t i)
 	complain(t, "no such verb", word(w, i));
 }
 
+static void do_release_bad(struct story *t, const struct words *w, size_t i)
+{
+	struct command c = {
+		.kind = COMMAND_TARGET_RELEASE,
+		.reason = "looked into it",
+		.target_release = {.app = t->s.app, .target = versions_get(&t->s.versions, word(w, i))->id}};
+	if (is(w, i + 1, "silently")) /* without a reason */
+		c.reason = "";
+	coordinator_now(t->s.c, &c);
+}
+
 static void do_region(struct story *t, const struct words *w, size_t i)
 {
 	for (size_t k = 0; k < t->s.hosts_nr; k++)
@@ -271,7 +284,9 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 
 static void do_event(struct story *t, const struct words *w, size_t i)
 {
-	if (is(w, i, "operator"))
+	if (is(w, i, "operator") && is(w, i + 1, "release-bad"))
+		do_release_bad(t, w, i + 2);
+	else if (is(w, i, "operator"))
 		do_operator(t, w, i + 1);
 	else if (is(w, i, "region"))
 		do_region(t, w, i + 1);
