@@ -1,5 +1,4 @@
 #include "tests/lib/test.h"
-#include "coordinator/state/machines.h"
 #include "tests/lib/fleet.h"
 
 static const char *const regions[] = {"eu", "us"};
@@ -394,40 +393,6 @@ static void who_joins_a_failed_wave_is_told_to_wait_for_retry_and_gets_its_turn(
 	assert_int_equal(test_fleet_assign(f, ONE, "eu-2", DIRECTION_FORWARD), E_OK);
 }
 
-/* Verb x state on the fold itself: what the table says is what happens, and saying it twice changes nothing
- * more. */
-static void every_verb_does_in_every_state_what_the_table_says(void **state)
-{
-	static const enum rollout_state reachable[] = {
-		ROLLOUT_RUNNING,   ROLLOUT_PAUSED, ROLLOUT_HELD,     ROLLOUT_ROLLING_BACK,
-		ROLLOUT_SUCCEEDED, ROLLOUT_FAILED, ROLLOUT_CANCELLED};
-	uint64_t id = 0x1000;
-	for (size_t s = 0; s < ARRAY_LEN(reachable); s++)
-		for (int v = 1; v < VERB_NR; v++, id++) {
-			struct test_fleet f;
-			test_fleet_init(&f);
-			test_fleet_app(&f, "shop");
-			test_fleet_env(&f, "prod");
-			test_fleet_host(&f, "eu-1", "eu");
-			test_fleet_release(&f, "shop", "1.0");
-			assert_int_equal(test_fleet_deploy(&f, id, "shop", "1.0", regions, 1), E_OK);
-			if (reachable[s] != ROLLOUT_RUNNING)
-				assert_int_equal(test_fleet_rollout_to(&f, id, reachable[s]), E_OK);
-			struct deployment d = test_fleet_deployment(&f, id);
-			struct verb_rule r = verb_rule((enum verb)v, &d);
-			int rc = test_fleet_verb(&f, id, (enum verb)v);
-			bool needs_bake = v == VERB_PROMOTE && r.effect == VERB_MOVES;
-			assert_int_equal(rc == E_OK, r.effect != VERB_REFUSED && !needs_bake);
-			assert_int_equal(test_fleet_deployment(&f, id).state,
-					 r.effect == VERB_MOVES && r.to != 0 ? r.to : reachable[s]);
-			enum rollout_state after = test_fleet_deployment(&f, id).state;
-			if (v != VERB_RESUME && v != VERB_RETRY)
-				test_fleet_verb(&f, id, (enum verb)v);
-			assert_int_equal(test_fleet_deployment(&f, id).state, after);
-			test_fleet_done(&f);
-		}
-}
-
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -452,7 +417,6 @@ int main(void)
 		CASE(a_decision_made_without_the_newcomer_is_made_anew),
 		CASE(a_rollout_does_not_succeed_without_the_newcomer),
 		CASE(who_joins_a_failed_wave_is_told_to_wait_for_retry_and_gets_its_turn),
-		CASE(every_verb_does_in_every_state_what_the_table_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
