@@ -21,6 +21,7 @@ enum step {
 	STEP_REVERTING,
 	STEP_REVERTED,
 	STEP_SKIPPED, /* never sent by an agent */
+	STEP_STOPPED, /* likewise: a coordinator's word for "stopped, and waits for its wave" */
 	STEP_NR
 };
 

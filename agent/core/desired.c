@@ -55,8 +55,9 @@ int desired_offer(struct step_run *run, const struct agent_assignment *as)
 /* What ran and was proven is worth keeping on disk; what was stopped or half started does not run. */
 static void note_what_runs(struct agent_record *r)
 {
-	if (r->state == AGENT_HEALTHY ||
-	    (r->state == AGENT_FAILED && digest_eq(&r->evidence.target, &r->runs.id)))
+	bool proven = r->state == AGENT_HEALTHY ||
+		      (r->state == AGENT_FAILED && digest_eq(&r->evidence.target, &r->runs.id));
+	if (proven && !target_none(&r->runs))
 		r->good = r->runs;
 	if (r->state >= AGENT_STOPPED && r->state <= AGENT_STARTING)
 		memset(&r->runs, 0, sizeof(r->runs));
@@ -79,6 +80,10 @@ void desired_adopt(struct step_run *run, struct agent_app *app)
 	struct agent_record *r = &app->rec;
 	note_what_runs(r);
 	take_over(r, &app->next, run->now);
+	/* Told to run nothing: what it may be asked to run again stays on disk through whatever comes next.
+	 */
+	if (target_none(&r->to) && !target_none(&r->work.fallback))
+		r->good = r->work.fallback;
 	memset(&app->next, 0, sizeof(app->next));
 	app->accepted_told = false;
 	app->result_told = false;

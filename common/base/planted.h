@@ -15,6 +15,7 @@ enum planted_bug {
 	BUG_FORGOTTEN_DEADLINE = 1 << 3,
 	BUG_DOUBLE_DISPATCH = 1 << 4, /* a host in hand is assigned again after a restart */
 	BUG_EVIDENCE_UNCHECKED = 1 << 5,
+	BUG_NO_BARRIER = 1 << 6, /* recreate: hosts are started without waiting for the others to stop */
 };
 
 #ifdef PLANTED_BUGS

@@ -172,6 +172,26 @@ static const struct sm *machine_of(enum change_kind k)
 	return k == CHANGE_DEPLOYMENT ? &rollout_machine : k == CHANGE_WAVE ? &wave_machine : &task_machine;
 }
 
+/* Told once for each assignment: a host that says it again and again does not push everything else out of the
+ * events. */
+static void tell_ignored(struct drive *d, const struct change *c, struct wall_ms now)
+{
+	struct fleet_host *h = fleet_find(&d->fleet, &c->host);
+	struct event e = {.at = now,
+			  .kind = EVENT_HOST,
+			  .deployment = c->deployment,
+			  .host = c->host,
+			  .to = "IGNORED",
+			  .trace = c->trace};
+	if (h == NULL || (h->ignored.v == c->deployment.v && h->ignored_seq == c->seq))
+		return;
+	h->ignored = c->deployment;
+	h->ignored_seq = c->seq;
+	snprintf(e.text, sizeof e.text, "%s of assignment %llu counts for nothing: %s",
+		 sm_name(&task_machine, c->to), (unsigned long long)c->seq, c->reason);
+	events_add(d->events, &e);
+}
+
 static void tell(struct drive *d, const struct change *c, struct wall_ms now)
 {
 	struct event e = {.at = now,
@@ -208,6 +228,8 @@ void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now
 	for (size_t i = 0; i < ch->nr; i++) {
 		const struct change *c = &ch->v[i];
 		tell(d, c, now);
+		if (c->kind == CHANGE_RESULT_IGNORED)
+			tell_ignored(d, c, now);
 		if (c->kind == CHANGE_PLACEMENT)
 			dispatch_host(d, &c->host);
 		if (c->kind == CHANGE_HOST)

@@ -41,6 +41,8 @@ struct fleet_host {
 	uint64_t spool_hi, spool_lo;
 	uint64_t free_bytes;
 	char agent_version[32];
+	struct deployment_id ignored; /* the result that was last said to count for nothing */
+	uint64_t ignored_seq;
 	struct fleet_app *apps;
 	UT_hash_handle hh, by_session;
 };
@@ -66,7 +68,8 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 /* Apps that a full heartbeat no longer names run nothing. */
 bool fleet_prune(struct fleet_host *h, size_t n, Wavetrain__Agent__AppStatus *const *named);
 
-/* The planner's look at one host. `silent_ms` counts from `leading_since` (or from when the host was added) when it was never heard. */
+/* The planner's look at one host. `silent_ms` counts from `leading_since` (or from when the host was added)
+ * when it was never heard. */
 void fleet_view(struct fleet *f, const struct name *host, const struct name *app, int64_t min_healthy_ms,
 		struct wall_ms now, struct wall_ms leading_since, int64_t suspect_ms, struct host_view *out);
 

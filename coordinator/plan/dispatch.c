@@ -5,6 +5,7 @@
  */
 #include "base/planted.h"
 #include "coordinator/plan/amount.h"
+#include "coordinator/plan/spread.h"
 #include "coordinator/plan/step.h"
 
 #include <stdlib.h>
@@ -84,16 +85,9 @@ static void assign(struct step *s, const struct picks *p, enum direction dir, co
 	c->assign.hosts_nr = p->nr;
 }
 
-/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, all in
- * plan order. */
+/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, each
+ * spread over the zones. */
 static const enum availability dispatch_order[] = {AVAIL_DOWN, AVAIL_UNKNOWN, AVAIL_UP};
-
-/* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
- * grace is over. */
-static bool too_early(const struct step *s, enum availability avail)
-{
-	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
-}
 
 static bool waits(const struct step *s, const struct task *t)
 {
@@ -102,20 +96,34 @@ static bool waits(const struct step *s, const struct task *t)
 	return t->state == TASK_QUEUED || again;
 }
 
-static void pick_queued(struct step *s, struct picks *p, const struct tally *w, enum availability avail)
+struct queued {
+	struct step *s;
+	enum availability avail;
+};
+
+static bool is_queued(void *arg, uint32_t i)
 {
-	for (size_t i = w->first; i < w->end; i++) {
-		if (!waits(s, &s->v->tasks[i]) || s->v->hosts[i].avail != avail)
-			continue;
-		if (too_early(s, avail)) {
+	const struct queued *q = arg;
+	return waits(q->s, &q->s->v->tasks[i]) && q->s->v->hosts[i].avail == q->avail;
+}
+
+static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum availability avail)
+{
+	struct queued q = {s, avail};
+	uint32_t i;
+	spread_rewind(sp);
+	while (p->room > 0 && spread_next(sp, is_queued, &q, &i)) {
+		if (step_too_early(s, avail)) {
 			p->refusal = arena_printf(
 				s->a, "host %s: not heard of yet since this coordinator began to lead",
 				s->v->tasks[i].host.s);
 			step_look_again(s, (struct wall_ms){s->v->leading_since.v + s->v->grace_ms});
-			continue;
-		}
-		if (!pick(s, p, i))
 			return;
+		}
+		size_t before = p->nr;
+		pick(s, p, i);
+		if (p->nr > before)
+			spread_took(sp);
 	}
 }
 
@@ -124,26 +132,22 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	const struct limits *l = &s->v->d->limits;
 	const struct tally *w = &s->waves[wave];
 	struct picks p;
-	uint32_t batch = l->recreate ? w->hosts : amount_up(l->batch, w->hosts);
-	uint32_t out_max = l->recreate ? UINT32_MAX : amount_up(l->unavailable, hosts_counted(s->v));
+	struct spread sp;
+	uint32_t batch = amount_up(l->batch, w->hosts);
+	if (l->recreate) {
+		recreate_forward(s, wave);
+		return;
+	}
 	if (w->queued == 0)
 		return;
-	picks_init(s, &p, l->recreate ? 0 : l->floor, out_max);
+	picks_init(s, &p, l->floor, amount_up(l->unavailable, hosts_counted(s->v)));
 	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
+	spread_init(&sp, s->a, s->v, w->first, w->end);
 	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)
-		pick_queued(s, &p, w, dispatch_order[i]);
+		pick_queued(s, &p, &sp, dispatch_order[i]);
 	if (p.nr == 0 && p.refusal != NULL)
 		step_reason(s, step_wave_name(s, wave), (struct wall_ms){0}, "%s", p.refusal);
 	assign(s, &p, DIRECTION_FORWARD, "");
-}
-
-static bool to_take_back(const struct task *t)
-{
-	if (!t->touched || t->state == TASK_SKIPPED || t->state == TASK_REVERTED)
-		return false;
-	/* Once on its way back, a host that is lost or failed waits for its return or for a person, not for
-	 * us. */
-	return t->direction != DIRECTION_BACK;
 }
 
 /* A host whose agent went back by itself has nothing to lose: it is only asked to prove it. */
@@ -151,7 +155,7 @@ static void pick_already_back(struct step *s, struct picks *p)
 {
 	for (size_t i = s->v->tasks_nr; i-- > 0 && p->room > 0;) {
 		const struct task *t = &s->v->tasks[i];
-		if (!to_take_back(t) || digest_none(&t->from.id) ||
+		if (!task_to_take_back(t) || digest_none(&t->from.id) ||
 		    !digest_eq(&s->v->hosts[i].running, &t->from.id))
 			continue;
 		p->hosts[p->nr++] = t->host;
@@ -172,21 +176,23 @@ bool dispatch_back(struct step *s)
 	const struct limits *l = &s->v->d->limits;
 	struct picks p;
 	uint32_t in_hand = 0, left = 0, touched = 0;
+	if (l->recreate)
+		return recreate_back(s);
 	for (size_t i = 0; i < s->v->tasks_nr; i++) {
 		const struct task *t = &s->v->tasks[i];
 		touched += t->touched && t->state != TASK_SKIPPED;
 		in_hand += t->state == TASK_REVERTING;
-		left += to_take_back(t) || t->state == TASK_REVERTING;
+		left += task_to_take_back(t) || t->state == TASK_REVERTING;
 	}
 	if (left == 0)
 		return true;
-	picks_init(s, &p, l->recreate ? 0 : l->back_floor, UINT32_MAX);
+	picks_init(s, &p, l->back_floor, UINT32_MAX);
 	uint32_t batch = amount_up((struct amount){.is_share = true, .v = l->back_batch}, touched);
 	p.room = batch > in_hand ? batch - in_hand : 0;
 	pick_already_back(s, &p);
 	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
-		for (size_t i = s->v->tasks_nr; i-- > 0 && !too_early(s, dispatch_order[k]);)
-			if (to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
+		for (size_t i = s->v->tasks_nr; i-- > 0 && !step_too_early(s, dispatch_order[k]);)
+			if (task_to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
 			    !picked(&p, &s->v->tasks[i].host) && !pick(s, &p, i))
 				break;
 	if (p.nr == 0 && p.refusal != NULL)

@@ -3,7 +3,7 @@
  * state/machines.c; what makes the planner propose them stands here.
  *
  *   RUNNING ------> SUCCEEDED                              every wave passed, no host queued or in hand
- *      | version fault over budget, or out of time
+ *      | version fault over budget; recreate: a wave that stopped cannot start
  *      +----------> ROLLING_BACK --> ROLLED_BACK           every touched host back on what it ran
  *      |                 | a host cannot go back
  *      +----------> HELD <+                                infrastructure fault over budget, or rollback:
@@ -21,14 +21,26 @@ static void move(struct step *s, enum rollout_state to, bool blames, const char 
 	c->rollout_move.from = s->v->d->state;
 	c->rollout_move.to = to;
 	c->rollout_move.blames_target = blames;
+	c->rollout_move.hosts_nr = to == ROLLOUT_SUCCEEDED ? s->v->d->hosts_nr : 0;
+}
+
+/* recreate: a wave that stands still runs nothing. Nobody is to blame, and nobody should have to come to
+ * start it again. */
+static bool stands_still(const struct step *s)
+{
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++)
+		if (recreate_is_stopped(s, w))
+			return true;
+	return false;
 }
 
 /* Something went wrong going forward: back if it is the version's fault and the file allows it, else a person
  * decides. */
 static void stop_forward(struct step *s, bool version_fault, const char *reason)
 {
-	if (version_fault && s->v->d->limits.auto_rollback)
-		move(s, ROLLOUT_ROLLING_BACK, true, reason);
+	bool back = version_fault || stands_still(s);
+	if (back && s->v->d->limits.auto_rollback)
+		move(s, ROLLOUT_ROLLING_BACK, version_fault, reason);
 	else
 		move(s, ROLLOUT_HELD, false, reason);
 }
@@ -97,7 +109,7 @@ static bool all_over(const struct step *s)
 {
 	for (uint32_t w = 0; w < s->v->d->waves_nr; w++) {
 		enum wave_state st = s->v->waves[w].state;
-		if ((st != WAVE_PASSED && st != WAVE_SKIPPED) || s->waves[w].queued + s->waves[w].in_hand > 0)
+		if ((st != WAVE_PASSED && st != WAVE_SKIPPED) || tally_unsettled(&s->waves[w]) > 0)
 			return false;
 	}
 	return true;
@@ -220,6 +232,8 @@ static void count(struct step *s)
 		w->healthy += t->state == TASK_HEALTHY;
 		w->failed += t->state == TASK_FAILED;
 		w->lost += t->state == TASK_LOST;
+		w->stopped += t->state == TASK_STOPPED;
+		w->lost_stopping += t->state == TASK_LOST && t->stop;
 		w->version_faults += t->state == TASK_FAILED && t->cause == CAUSE_VERSION;
 		bool good = t->state == TASK_HEALTHY || t->state == TASK_REVERTED;
 		if (good && t->state_since.v > w->last_good.v)

@@ -39,6 +39,23 @@ const char *step_wave_name(struct step *s, uint32_t wave)
 	return arena_printf(s->a, "wave %u (%s)", wave + 1, s->v->waves[wave].region.s);
 }
 
+uint32_t tally_unsettled(const struct tally *t)
+{
+	return t->queued + t->in_hand + t->stopped + t->lost_stopping;
+}
+
+bool step_too_early(const struct step *s, enum availability avail)
+{
+	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
+}
+
+void step_not_heard(struct step *s, const char *object, const char *host)
+{
+	struct wall_ms until = {s->v->leading_since.v + s->v->grace_ms};
+	step_reason(s, object, until, "host %s: not heard of yet since this coordinator began to lead", host);
+	step_look_again(s, until);
+}
+
 int plan_feasible(const struct limits *l, const struct task *tasks, const struct host_view *hosts, size_t nr,
 		  struct arena *a, const char **why)
 {

@@ -11,8 +11,9 @@
 /* One wave counted. */
 struct tally {
 	uint32_t hosts, queued, in_hand, healthy, failed, lost, version_faults;
-	uint32_t first, end;	  /* its tasks are [first, end) */
-	struct wall_ms last_good; /* when its last host became healthy; 0 = none */
+	uint32_t stopped, lost_stopping; /* recreate: these wait for their start */
+	uint32_t first, end;		 /* its tasks are [first, end) */
+	struct wall_ms last_good;	 /* when its last host became healthy; 0 = none */
 };
 
 struct step {
@@ -33,12 +34,28 @@ const char *step_wave_name(struct step *s, uint32_t wave); /* "wave 2 (eu-west)"
 bool task_in_hand(const struct task *t); /* assigned, forward or back, and not ended */
 bool task_failed(const struct task *t);	 /* counts against the budget */
 
+/* Touched, and not told to go back yet. */
+bool task_to_take_back(const struct task *t);
+/* Hosts of the wave that are not where they will stay. */
+uint32_t tally_unsettled(const struct tally *t);
+/* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
+ * grace is over. The second says so of a host. */
+bool step_too_early(const struct step *s, enum availability avail);
+void step_not_heard(struct step *s, const char *object, const char *host);
+
 /* task.c: ends tasks that are late or lost. True when something was proposed. */
 bool tasks_sweep(struct step *s);
 /* dispatch.c: hand out as many tasks of a wave (forward) or of the rollout (back) as batch, maxUnavailable
  * and floor allow. */
 void dispatch_forward(struct step *s, uint32_t wave);
 bool dispatch_back(struct step *s); /* true when nothing is left to take back */
+/* recreate.c: the same for a rollout that stops all of a wave first. */
+void recreate_forward(struct step *s, uint32_t wave);
+bool recreate_back(struct step *s);
+/* The wave is being stopped, or is stopped, and nothing of the new was started in it. */
+bool recreate_is_stopped(const struct step *s, uint32_t wave);
+/* The host that would not stop, so that the wave cannot go on; NULL = none. */
+const char *recreate_unstoppable(const struct step *s, uint32_t wave);
 /* wave.c: one look at each wave; true when a move was proposed. */
 bool waves_step(struct step *s);
 

@@ -15,6 +15,13 @@ bool task_failed(const struct task *t)
 	return t->state == TASK_FAILED || (t->state == TASK_LOST && t->direction == DIRECTION_FORWARD);
 }
 
+/* Once on its way back, a host that is lost or failed waits for its return or for a person, not for us. */
+bool task_to_take_back(const struct task *t)
+{
+	return t->touched && t->state != TASK_SKIPPED && t->state != TASK_REVERTED &&
+	       t->direction != DIRECTION_BACK;
+}
+
 static bool in_grace(const struct view *v, struct wall_ms now)
 {
 	return now.v < v->leading_since.v + v->grace_ms;

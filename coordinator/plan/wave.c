@@ -49,6 +49,10 @@ static bool on_gated(struct step *s, uint32_t w)
 static bool over_budget(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
+	/* recreate: beside a host that would not stop nothing may start, whatever the budget says. */
+	const char *unstoppable = recreate_unstoppable(s, w);
+	if (unstoppable != NULL)
+		return move(s, w, WAVE_FAILED, arena_printf(s->a, "host %s did not stop", unstoppable));
 	uint32_t budget = amount_down(s->v->d->limits.budget, t->hosts);
 	if (t->failed + t->lost <= budget)
 		return false;
@@ -61,8 +65,9 @@ static void say_rolling(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
 	step_reason(s, step_wave_name(s, w), (struct wall_ms){0},
-		    "%u of %u hosts healthy, %u in progress, %u queued, %u failed, %u lost", t->healthy,
-		    t->hosts, t->in_hand, t->queued, t->failed, t->lost);
+		    "%u of %u hosts healthy, %u in progress, %u queued, %u failed, %u lost%s", t->healthy,
+		    t->hosts, t->in_hand, t->queued, t->failed, t->lost,
+		    t->stopped == 0 ? "" : arena_printf(s->a, ", %u stopped", t->stopped));
 	for (uint32_t i = t->first; i < t->end; i++)
 		if (task_in_hand(&s->v->tasks[i]))
 			step_reason(s, arena_printf(s->a, "host %s", s->v->tasks[i].host.s),
@@ -77,7 +82,7 @@ static bool on_rolling(struct step *s, uint32_t w)
 	if (over_budget(s, w))
 		return true;
 	say_rolling(s, w);
-	if (s->waves[w].queued + s->waves[w].in_hand == 0)
+	if (tally_unsettled(&s->waves[w]) == 0)
 		return move(s, w, WAVE_BAKING, "");
 	dispatch_forward(s, w);
 	return false;
@@ -136,7 +141,7 @@ static bool on_baking(struct step *s, uint32_t w)
 	if (over_budget(s, w) || late_failures(s, w))
 		return true;
 	dispatch_forward(s, w); /* a host that joined late */
-	if (s->waves[w].queued + s->waves[w].in_hand > 0) {
+	if (tally_unsettled(&s->waves[w]) > 0) {
 		say_rolling(s, w);
 		return false;
 	}
@@ -156,10 +161,11 @@ static bool on_baking(struct step *s, uint32_t w)
 	return false;
 }
 
-/* Hosts that came late belong to their region's wave even when it has passed. */
+/* Hosts that came late belong to their region's wave even when it has passed, or was skipped because all of
+ * its hosts had left. */
 static bool on_passed(struct step *s, uint32_t w)
 {
-	if (s->waves[w].queued + s->waves[w].in_hand > 0)
+	if (tally_unsettled(&s->waves[w]) > 0)
 		say_rolling(s, w);
 	dispatch_forward(s, w);
 	return false;
@@ -177,9 +183,9 @@ static bool wave_step(struct step *s, uint32_t w)
 	case WAVE_BAKING:
 		return on_baking(s, w);
 	case WAVE_PASSED:
+	case WAVE_SKIPPED:
 		return on_passed(s, w);
 	case WAVE_FAILED:
-	case WAVE_SKIPPED:
 	case WAVE_STATE_NR:
 		return false;
 	}

@@ -5,6 +5,7 @@
  */
 #include "coordinator/state/internal.h"
 
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,18 @@ static int check_stale(struct apply *ap)
 	return apply_refuse(ap, E_STALE,
 			    "the fleet or %s changed after this plan was made (at index %llu); plan again",
 			    d->deployment.app.s, (unsigned long long)d->state_index);
+}
+
+/* The text is stored under its digest, and what hosts run is named by that digest: it must be the one. */
+static int check_spec(struct apply *ap)
+{
+	const struct command_deploy *d = &ap->c->deploy;
+	struct digest is;
+	SHA256((const uint8_t *)d->spec, d->spec_len, is.b);
+	if (digest_eq(&is, &d->deployment.target.spec))
+		return E_OK;
+	return apply_refuse(ap, E_INVALID,
+			    "the deployment file does not have the digest that its target names");
 }
 
 static int check_target(struct apply *ap)
@@ -201,8 +214,8 @@ int apply_deploy(struct apply *ap)
 	char id[DEPLOYMENT_ID_CAP];
 	apply_object(ap, "%s %s %s in %s", deployment_id_text(d.id, id), d.app.s, d.target.version.s,
 		     d.env.s);
-	static int (*const checks[])(struct apply *) = {check_names, check_stale, check_target, check_waves,
-							check_tasks};
+	static int (*const checks[])(struct apply *) = {check_names,  check_stale, check_spec,
+							check_target, check_waves, check_tasks};
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
 		int rc = checks[i](ap);
 		if (rc != E_OK)

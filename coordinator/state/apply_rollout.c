@@ -140,6 +140,8 @@ int apply_rollout(struct apply *ap)
 	if (d.state != ap->c->rollout_move.from)
 		return apply_refuse(ap, E_CONFLICT, "the rollout is %s by now",
 				    sm_name(&rollout_machine, (int)d.state));
+	if (ap->c->rollout_move.hosts_nr != 0 && ap->c->rollout_move.hosts_nr != d.hosts_nr)
+		return apply_refuse(ap, E_CONFLICT, "a host has joined the rollout meanwhile");
 	rc = apply_rollout_move(ap, &d, ap->c->rollout_move.to, ap->c->reason);
 	if (rc != E_OK)
 		return apply_refuse(ap, rc, "%s does not lead to %s", sm_name(&rollout_machine, (int)d.state),

@@ -366,6 +366,7 @@ Row__Wave *wave_message(struct arena *a, const struct wave *v)
 	m->state_since = v->state_since.v;
 	m->promoted = v->promoted;
 	m->revision = v->revision;
+	m->opened = (uint32_t)v->opened;
 	return m;
 }
 
@@ -382,8 +383,10 @@ bool wave_of(struct arena *a, const Row__Wave *m, struct wave *out)
 	out->reason = codec_text(a, m->reason);
 	out->state_since.v = m->state_since;
 	out->revision = m->revision;
+	out->opened = (enum direction)m->opened;
 	out->promoted = m->promoted;
-	return codec_name(&out->region, m->region) && m->state < WAVE_STATE_NR && m->state > 0;
+	return codec_name(&out->region, m->region) && m->state < WAVE_STATE_NR && m->state > 0 &&
+	       m->opened <= DIRECTION_BACK;
 }
 
 static Row__Fence *fence_message(struct arena *a, const struct fence *v)
@@ -449,6 +452,7 @@ Row__Task *task_message(struct arena *a, const struct task *v)
 	m->direction = (uint32_t)v->direction;
 	m->from = target_message(a, &v->from);
 	m->touched = v->touched;
+	m->stop = v->stop;
 	m->seq = v->seq;
 	m->fence = fence_message(a, &v->fence);
 	m->attempts = v->attempts;
@@ -472,6 +476,7 @@ bool task_of(struct arena *a, const Row__Task *m, struct task *out)
 	out->state = (enum task_state)m->state;
 	out->direction = (enum direction)m->direction;
 	out->touched = m->touched;
+	out->stop = m->stop;
 	out->seq = m->seq;
 	out->attempts = m->attempts;
 	out->cause = (enum cause)m->cause;

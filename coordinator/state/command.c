@@ -65,6 +65,7 @@ static Cmd__Assign *assign_message(struct arena *a, const struct command *c)
 	m->deployment = c->assign.deployment.v;
 	m->direction = (uint32_t)c->assign.direction;
 	m->term = c->assign.term;
+	m->stop = c->assign.stop;
 	m->n_hosts = c->assign.hosts_nr;
 	m->hosts = arena_array(a, char *, c->assign.hosts_nr);
 	for (size_t i = 0; i < c->assign.hosts_nr; i++)
@@ -85,6 +86,7 @@ static void moves_message(struct arena *a, const struct command *c, Cmd__Command
 		x->to = (uint32_t)c->rollout_move.to;
 		x->blames_target = c->rollout_move.blames_target;
 		x->superseded_by = c->rollout_move.superseded_by.v;
+		x->hosts_nr = c->rollout_move.hosts_nr;
 		m->rollout_move = x;
 		m->body_case = BODY(ROLLOUT_MOVE);
 	} else {
@@ -265,6 +267,7 @@ static bool assign_of(struct arena *a, const Cmd__Assign *m, struct command *c)
 	c->assign.deployment.v = m->deployment;
 	c->assign.direction = (enum direction)m->direction;
 	c->assign.term = m->term;
+	c->assign.stop = m->stop;
 	c->assign.hosts = hosts;
 	c->assign.hosts_nr = m->n_hosts;
 	return m->direction == DIRECTION_FORWARD || m->direction == DIRECTION_BACK;
@@ -285,6 +288,7 @@ static bool rollout_move_of(const Cmd__RolloutMove *m, struct command *c)
 	c->rollout_move.to = (enum rollout_state)m->to;
 	c->rollout_move.blames_target = m->blames_target;
 	c->rollout_move.superseded_by.v = m->superseded_by;
+	c->rollout_move.hosts_nr = m->hosts_nr;
 	return m->from > 0 && m->from < ROLLOUT_STATE_NR && m->to > 0 && m->to < ROLLOUT_STATE_NR;
 }
 

@@ -95,6 +95,7 @@ struct command {
 			enum rollout_state from, to; /* applied only if the state is still `from` */
 			bool blames_target;	     /* mark the target bad */
 			struct deployment_id superseded_by;
+			uint32_t hosts_nr; /* SUCCEEDED: applied only if no host has joined since; 0 = any */
 		} rollout_move;
 		struct {
 			struct deployment_id deployment;
@@ -106,6 +107,8 @@ struct command {
 			struct deployment_id deployment;
 			enum direction direction;
 			uint64_t term;
+			bool stop; /* recreate: run nothing, and wait for the rest of the wave; all hosts of
+				      the command stand in one wave then, as they do when they start */
 			const struct name *hosts;
 			size_t hosts_nr;
 		} assign;

@@ -16,6 +16,7 @@ struct state {
 	struct digest chain;
 	uint64_t cluster_hi, cluster_lo;
 	struct name cluster;
+	bool damaged; /* a row did not decode, or an index names one that is not there */
 };
 
 /* One command being applied. A refusal must come before the first write: there is nothing to undo. */
@@ -23,10 +24,12 @@ struct apply {
 	struct state *st;
 	struct arena *a;
 	uint64_t index;
+	uint32_t sub;
 	const struct command *c;
 	struct command_reply *reply;
 	struct change *changes;
 	size_t changes_nr, changes_cap;
+	bool unaudited;	 /* it changed nothing that anyone would look for */
 	char object[96]; /* for the audit entry: what it was about */
 };
 
@@ -57,6 +60,10 @@ int apply_task_move(struct apply *ap, struct task *t, const struct name *app, en
 int apply_wave_move(struct apply *ap, struct wave *w, const struct name *app, enum wave_state to,
 		    const char *reason);
 int apply_rollout_move(struct apply *ap, struct deployment *d, enum rollout_state to, const char *reason);
+
+/* clients.c: was this command applied before (then the reply is what it was)? And: it is now. */
+bool clients_answered(struct apply *ap);
+void clients_remember(struct apply *ap);
 
 /* apply_fleet.c, apply_release.c, apply_deploy.c, apply_rollout.c, apply_task.c */
 int apply_init(struct apply *ap);

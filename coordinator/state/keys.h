@@ -9,23 +9,24 @@
 #include "coordinator/state/store.h"
 
 enum table {
-	TABLE_META = 'M',	/* word */
-	TABLE_APP = 'A',	/* app */
-	TABLE_ENV = 'E',	/* env */
-	TABLE_HOST = 'H',	/* host */
-	TABLE_RELEASE = 'R',	/* app version */
-	TABLE_RELEASE_OF = 'r', /* app artifact -> version */
-	TABLE_BAD = 'B',	/* app target */
-	TABLE_DEPLOYMENT = 'D', /* id */
-	TABLE_SERIAL = 'd',	/* inverted serial -> id: newest first */
-	TABLE_ACTIVE = 'a',	/* app env -> id */
-	TABLE_WAVE = 'W',	/* id index */
-	TABLE_TASK = 'T',	/* id wave position */
-	TABLE_TASK_OF = 't',	/* id host -> wave position */
-	TABLE_PLACEMENT = 'P',	/* host app */
-	TABLE_SPEC = 'S',	/* digest */
-	TABLE_AUDIT = 'L',	/* index sub */
-	TABLE_CLIENT = 'C',	/* client -> last seq and its reply */
+	TABLE_META = 'M',	 /* word */
+	TABLE_APP = 'A',	 /* app */
+	TABLE_ENV = 'E',	 /* env */
+	TABLE_HOST = 'H',	 /* host */
+	TABLE_RELEASE = 'R',	 /* app version */
+	TABLE_RELEASE_OF = 'r',	 /* app artifact -> version */
+	TABLE_BAD = 'B',	 /* app target */
+	TABLE_DEPLOYMENT = 'D',	 /* id */
+	TABLE_SERIAL = 'd',	 /* inverted serial -> id: newest first */
+	TABLE_ACTIVE = 'a',	 /* app env -> id */
+	TABLE_WAVE = 'W',	 /* id index */
+	TABLE_TASK = 'T',	 /* id wave position */
+	TABLE_TASK_OF = 't',	 /* id host -> wave position */
+	TABLE_PLACEMENT = 'P',	 /* host app */
+	TABLE_SPEC = 'S',	 /* digest */
+	TABLE_AUDIT = 'L',	 /* index sub */
+	TABLE_CLIENT = 'C',	 /* client -> newest seq, where it was applied, its reply */
+	TABLE_CLIENT_USED = 'c', /* index sub -> client: of its newest command */
 	TABLE_MOVED = 'V', /* app -> index of the last change that makes a plan stale; no name: the fleet's */
 };
 

@@ -58,16 +58,20 @@ static const struct sm_state wave_states[WAVE_STATE_NR] = {
 	[WAVE_SKIPPED] = {"SKIPPED", SM_TERMINAL, 0, NULL},
 };
 
-#define ON_THE_WAY (T(HEALTHY) | T(FAILED) | T(LOST) | T(REVERTING) | T(SKIPPED) | T(QUEUED))
+#define ON_THE_WAY (T(HEALTHY) | T(FAILED) | T(LOST) | T(REVERTING) | T(SKIPPED) | T(QUEUED) | T(STOPPED))
 
 /*
  * The steps between ASSIGNED and PROBING are soft on a coordinator: the agent reports them, the log does not
  * carry them. QUEUED -> ASSIGNED -> ... -> HEALTHY | FAILED | LOST          LOST -> HEALTHY or FAILED when
  * the host comes back any of those -> REVERTING -> REVERTED                         when the rollout goes
  * back FAILED, LOST -> QUEUED                                        `retry`
+ * recreate: QUEUED -> ASSIGNED (to stop) -> STOPPED -> ASSIGNED -> ... -> HEALTHY, and on the way back
+ * REVERTING (to stop) -> STOPPED -> REVERTING -> REVERTED; one lost while it was to stop is told to start
+ * with the others, LOST -> ASSIGNED
  */
 static const struct sm_state task_states[TASK_STATE_NR] = {
-	[TASK_QUEUED] = {"QUEUED", SM_INITIAL, T(ASSIGNED) | T(HEALTHY) | T(FAILED) | T(REVERTING) | T(SKIPPED),
+	[TASK_QUEUED] = {"QUEUED", SM_INITIAL,
+			 T(ASSIGNED) | T(HEALTHY) | T(FAILED) | T(REVERTING) | T(SKIPPED),
 			 "its turn in the wave"},
 	[TASK_ASSIGNED] = {"ASSIGNED", 0,
 			   ON_THE_WAY | T(ACKED) | T(FETCHED) | T(STAGED) | T(DRAINED) | T(SWAPPED) |
@@ -82,12 +86,15 @@ static const struct sm_state task_states[TASK_STATE_NR] = {
 	[TASK_HEALTHY] = {"HEALTHY", 0, T(FAILED) | T(REVERTING) | T(SKIPPED), "the end of the rollout"},
 	[TASK_FAILED] = {"FAILED", 0, T(QUEUED) | T(REVERTING) | T(SKIPPED), "`retry`, or the way back"},
 	[TASK_LOST] = {"LOST", 0,
-		       T(HEALTHY) | T(FAILED) | T(QUEUED) | T(REVERTING) | T(REVERTED) | T(SKIPPED),
+		       T(HEALTHY) | T(FAILED) | T(QUEUED) | T(REVERTING) | T(REVERTED) | T(SKIPPED) |
+			       T(STOPPED) | T(ASSIGNED),
 		       "its host to come back"},
-	[TASK_REVERTING] = {"REVERTING", 0, T(REVERTED) | T(FAILED) | T(LOST) | T(SKIPPED),
+	[TASK_REVERTING] = {"REVERTING", 0, T(REVERTED) | T(FAILED) | T(LOST) | T(SKIPPED) | T(STOPPED),
 			    "the host to be back on what it ran"},
 	[TASK_REVERTED] = {"REVERTED", SM_TERMINAL, 0, NULL},
 	[TASK_SKIPPED] = {"SKIPPED", SM_TERMINAL, 0, NULL},
+	[TASK_STOPPED] = {"STOPPED", 0, T(ASSIGNED) | T(REVERTING) | T(SKIPPED),
+			  "the rest of its wave to stop (recreate)"},
 };
 
 const struct sm rollout_machine = {"rollout", rollout_states, ROLLOUT_STATE_NR};
@@ -124,6 +131,16 @@ int task_move(struct task *t, enum task_state to, const char *reason, struct wal
 	t->reason = reason;
 	t->state_since = at;
 	return E_OK;
+}
+
+bool task_holds_barrier(const struct task *t, enum direction dir)
+{
+	if (t->state == TASK_STOPPED || t->state == TASK_SKIPPED)
+		return false;
+	if (dir == DIRECTION_FORWARD)
+		return t->state != TASK_LOST;
+	bool told_and_lost = t->state == TASK_LOST && t->direction == DIRECTION_BACK;
+	return t->touched && t->state != TASK_REVERTED && !told_and_lost;
 }
 
 /* ---- verbs

@@ -18,6 +18,12 @@ must_check int rollout_move(struct deployment *d, enum rollout_state to, const c
 must_check int wave_move(struct wave *w, enum wave_state to, const char *reason, struct wall_ms at);
 must_check int task_move(struct task *t, enum task_state to, const char *reason, struct wall_ms at);
 
+/*
+ * recreate: while one task of a wave holds the barrier of a direction, no host of the wave may start that
+ * way. What has stopped, has left or is lost holds nothing; going back, neither does what was never touched.
+ */
+bool task_holds_barrier(const struct task *t, enum direction dir);
+
 enum verb_effect {
 	VERB_MOVES = 1,
 	VERB_NOTHING,

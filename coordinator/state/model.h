@@ -125,6 +125,7 @@ enum task_state {
 	TASK_REVERTING, /* assigned to go back to `from` */
 	TASK_REVERTED,
 	TASK_SKIPPED,
+	TASK_STOPPED, /* recreate: runs nothing, and waits for the rest of its wave */
 	TASK_STATE_NR
 };
 
@@ -142,7 +143,7 @@ struct amount {
 /* The numbers of the strategy, taken from the rendered file when the deployment is made and fixed from then
  * on. */
 struct limits {
-	bool recreate;		   /* stop all of a wave before the first start; else rolling */
+	bool recreate; /* stop all of a wave before the first start (docs/decisions/0007); else rolling */
 	struct amount batch;	   /* hosts of a wave in progress at once; a share rounds up, at least 1 */
 	struct amount unavailable; /* maxUnavailable; a share rounds down, at least 1 */
 	permille floor;		   /* D2 p: f(d) = ceil(p * N(d)), in group, zone and region */
@@ -193,6 +194,8 @@ struct wave {
 	uint32_t promoted; /* operator promoted past this wave's bake */
 	uint64_t revision; /* counts the moves of its tasks: a decision about the wave names the one it was
 			      made on */
+	enum direction opened; /* recreate: the direction in which its hosts may start; 0 = none yet, they are
+				  being stopped. Set by the first start (docs/decisions/0007) */
 };
 
 /* D1: what was measured, where, and after which activation. Times are the agent's monotonic clock. */
@@ -211,7 +214,8 @@ struct task {
 	enum task_state state;
 	enum direction direction;
 	struct target from; /* what the host ran and would go back to; id zero = nothing */
-	bool touched;	    /* the target reached this host or may have */
+	bool touched;	    /* the target reached this host or may have; in recreate: it was told to stop */
+	bool stop;	    /* recreate: its newest assignment is to run nothing */
 	uint64_t seq;	    /* of the assignment; 0 while queued */
 	struct fence fence; /* likewise */
 	uint32_t attempts;  /* assignments so far, forward */

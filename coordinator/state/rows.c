@@ -21,7 +21,10 @@ bool get_raw(struct state *st, const struct key *k, struct store_slice *out)
 uint64_t get_number(struct state *st, const struct key *k)
 {
 	struct store_slice v;
-	return get_raw(st, k, &v) && v.n == 8 ? get_u64(v.p) : 0;
+	if (!get_raw(st, k, &v))
+		return 0;
+	st->damaged |= v.n != 8;
+	return v.n == 8 ? get_u64(v.p) : 0;
 }
 
 void put_number(struct state *st, const struct key *k, uint64_t v)

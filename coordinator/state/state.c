@@ -10,7 +10,7 @@
 
 #include "coordinator/state/internal.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 }; /* 2: clients are counted, and found by their last use */
 
 static struct key meta_key(const char *word)
 {
@@ -98,50 +98,14 @@ struct wall_ms state_clock(const struct state *st)
 	return st->clock;
 }
 
+bool state_damaged(const struct state *st)
+{
+	return st->damaged;
+}
+
 struct digest state_chain(const struct state *st)
 {
 	return st->chain;
-}
-
-/* ---- repeats
- * ------------------------------------------------------------------------------------------------------- */
-
-/* A client's row is the last sequence number it used and what was answered. Clients number their commands
- * without reuse. */
-static struct key client_key(const struct command *c)
-{
-	struct key k = key_of(TABLE_CLIENT);
-	key_u64(&k, c->client_hi);
-	key_u64(&k, c->client_lo);
-	return k;
-}
-
-static bool answered_before(struct apply *ap)
-{
-	struct key k = client_key(ap->c);
-	struct store_slice v;
-	if (ap->c->client_seq == 0 || !get_raw(ap->st, &k, &v) || v.n < 8)
-		return false;
-	uint64_t last = get_u64(v.p);
-	if (last < ap->c->client_seq)
-		return false;
-	if (last > ap->c->client_seq || command_reply_decode(ap->a, v.p + 8, v.n - 8, ap->reply) != E_OK)
-		*ap->reply = (struct command_reply){
-			.code = E_CONFLICT, .text = "an older command of this client, answered long ago"};
-	return true;
-}
-
-static void remember_answer(struct apply *ap)
-{
-	struct key k = client_key(ap->c);
-	struct buf b;
-	if (ap->c->client_seq == 0)
-		return;
-	buf_init(&b);
-	buf_put_u64(&b, ap->c->client_seq);
-	command_reply_encode(&b, ap->reply);
-	put_raw(ap->st, &k, b.data, b.len);
-	buf_done(&b);
 }
 
 /* ---- audit
@@ -270,6 +234,8 @@ int state_apply(struct state *st, struct arena *a, uint64_t index, uint32_t sub,
 	struct command c;
 	*changes = (struct changes){0};
 	*reply = (struct command_reply){.index = index, .text = ""};
+	if (st->damaged)
+		return E_CORRUPT;
 	if (st->applied != 0 && applied_before(st, index, sub))
 		return E_OK;
 	int rc = command_decode(a, cmd, n, &c);
@@ -277,13 +243,16 @@ int state_apply(struct state *st, struct arena *a, uint64_t index, uint32_t sub,
 		return rc;
 	if (c.at.v < st->clock.v)
 		c.at = st->clock; /* time never goes back in the state, whatever a proposer's clock does */
-	struct apply ap = {.st = st, .a = a, .index = index, .c = &c, .reply = reply};
+	struct apply ap = {.st = st, .a = a, .index = index, .sub = sub, .c = &c, .reply = reply};
 	chain_on(st, index, sub, cmd, n);
-	if (!answered_before(&ap)) {
+	if (!clients_answered(&ap)) {
 		reply->code = apply_one(&ap);
-		remember_answer(&ap);
-		audit(&ap, sub);
+		clients_remember(&ap);
+		if (!ap.unaudited)
+			audit(&ap, sub);
 	}
+	if (st->damaged)
+		return E_CORRUPT;
 	st->applied = index;
 	st->applied_sub = sub;
 	st->clock = c.at;

@@ -5,11 +5,26 @@
 
 #include "coordinator/state/internal.h"
 
+/* What cannot be read is not absent: from here on the fold stops (state_apply). */
+static int damaged(struct state *st)
+{
+	st->damaged = true;
+	return E_CORRUPT;
+}
+
+/* A row that an index names must be there. */
+static int indexed(struct state *st, int rc)
+{
+	return rc == E_NOT_FOUND ? damaged(st) : rc;
+}
+
 #define DEFINE_VIEW(fn, type, decode)                                                                        \
 	static int fn(struct state *st, struct arena *a, const struct key *k, struct type *out)              \
 	{                                                                                                    \
 		struct store_slice v;                                                                        \
-		return get_raw(st, k, &v) ? decode(a, v.p, v.n, out) : E_NOT_FOUND;                          \
+		if (!get_raw(st, k, &v))                                                                     \
+			return E_NOT_FOUND;                                                                  \
+		return decode(a, v.p, v.n, out) == E_OK ? E_OK : damaged(st);                                \
 	}
 DEFINE_VIEW(get_app, app, app_decode)
 DEFINE_VIEW(get_env, environment, environment_decode)
@@ -52,10 +67,12 @@ int view_release_by_digest(struct state *st, struct arena *a, const struct name 
 	struct key k = key_digest(TABLE_RELEASE_OF, app, artifact);
 	struct store_slice v;
 	struct name version;
-	if (!get_raw(st, &k, &v) || v.n != NAME_CAP)
+	if (!get_raw(st, &k, &v))
 		return E_NOT_FOUND;
+	if (v.n != NAME_CAP || v.p[NAME_CAP - 1] != '\0')
+		return damaged(st);
 	memcpy(version.s, v.p, NAME_CAP);
-	return view_release(st, a, app, &version, out);
+	return indexed(st, view_release(st, a, app, &version, out));
 }
 
 int view_bad(struct state *st, struct arena *a, const struct name *app, const struct digest *target,
@@ -84,10 +101,12 @@ int view_task(struct state *st, struct arena *a, struct deployment_id id, const 
 	struct key of = key_id(TABLE_TASK_OF, id), k = key_id(TABLE_TASK, id);
 	struct store_slice v;
 	key_name(&of, host);
-	if (!get_raw(st, &of, &v) || v.n != 8)
+	if (!get_raw(st, &of, &v))
 		return E_NOT_FOUND;
+	if (v.n != 8)
+		return damaged(st);
 	key_bytes(&k, v.p, 8);
-	return get_task(st, a, &k, out);
+	return indexed(st, get_task(st, a, &k, out));
 }
 
 int view_placement(struct state *st, struct arena *a, const struct name *host, const struct name *app,
@@ -146,8 +165,11 @@ static bool walk_next(struct walk *w)
 		struct walk w = walk_from(st, prefix_expr);                                                  \
 		while (walk_next(&w)) {                                                                      \
 			struct type row;                                                                     \
-			if (decode(a, w.value.p, w.value.n, &row) == E_OK && (keep_expr) &&                  \
-			    !each(arg, &row))                                                                \
+			if (decode(a, w.value.p, w.value.n, &row) != E_OK) {                                 \
+				st->damaged = true;                                                          \
+				return;                                                                      \
+			}                                                                                    \
+			if ((keep_expr) && !each(arg, &row))                                                 \
 				return;                                                                      \
 		}                                                                                            \
 	}
@@ -173,7 +195,11 @@ void view_each_audit(struct state *st, struct arena *a, uint64_t from_index, vie
 	key_u64(&w.at, from_index);
 	while (walk_next(&w)) {
 		struct audit_entry row;
-		if (audit_entry_decode(a, w.value.p, w.value.n, &row) == E_OK && !each(arg, &row))
+		if (audit_entry_decode(a, w.value.p, w.value.n, &row) != E_OK) {
+			st->damaged = true;
+			return;
+		}
+		if (!each(arg, &row))
 			return;
 	}
 }
@@ -184,9 +210,12 @@ static void each_deployment_of(struct state *st, struct arena *a, struct key ind
 	struct walk w = walk_from(st, index);
 	while (walk_next(&w)) {
 		struct deployment row;
-		if (w.value.n == 8 &&
-		    view_deployment(st, a, (struct deployment_id){get_u64(w.value.p)}, &row) == E_OK &&
-		    !each(arg, &row))
+		if (w.value.n != 8 ||
+		    view_deployment(st, a, (struct deployment_id){get_u64(w.value.p)}, &row) != E_OK) {
+			st->damaged = true;
+			return;
+		}
+		if (!each(arg, &row))
 			return;
 	}
 }
@@ -206,7 +235,9 @@ int view_active_deployment(struct state *st, struct arena *a, const struct name 
 {
 	struct key k = key_names(TABLE_ACTIVE, app, env);
 	uint64_t id = get_number(st, &k);
-	return id == 0 ? E_NOT_FOUND : view_deployment(st, a, (struct deployment_id){id}, out);
+	if (id == 0) /* absent, or a number that is none */
+		return st->damaged ? E_CORRUPT : E_NOT_FOUND;
+	return indexed(st, view_deployment(st, a, (struct deployment_id){id}, out));
 }
 
 struct prefix_search {
@@ -247,11 +278,11 @@ int view_rollout(struct state *st, struct arena *a, struct deployment_id id, str
 	size_t nr = 0;
 	for (uint32_t i = 0; i < d->waves_nr; i++)
 		if (view_wave(st, a, id, i, &w[i]) != E_OK)
-			return E_CORRUPT;
+			return damaged(st);
 	struct walk walk = walk_from(st, key_id(TABLE_TASK, id));
 	while (nr < d->hosts_nr && walk_next(&walk))
 		if (task_decode(a, walk.value.p, walk.value.n, &t[nr++]) != E_OK)
-			return E_CORRUPT;
+			return damaged(st);
 	*waves = w;
 	*tasks = t;
 	*tasks_nr = nr;

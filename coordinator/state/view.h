@@ -1,7 +1,8 @@
 /*
  * view.h: typed reading of the state. Rows are decoded into the arena given. All return E_OK, E_NOT_FOUND or
- * (for prefixes) E_AMBIGUOUS. Iterations call `each` in key order until it returns false. Read-only; same
- * thread as the fold.
+ * (for prefixes) E_AMBIGUOUS; or E_CORRUPT for a row that does not decode or that an index names and is not
+ * there: then the fold stops too (state_apply), and an iteration ends where it met it. Iterations call `each`
+ * in key order until it returns false. Read-only; same thread as the fold.
  */
 #ifndef STATE_VIEW_H
 #define STATE_VIEW_H

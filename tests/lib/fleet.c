@@ -1,8 +1,8 @@
 #include "tests/lib/fleet.h"
 
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-
 
 struct name test_name(const char *s)
 {
@@ -69,7 +69,7 @@ struct target test_target(const char *version)
 	struct target t = {{{0}}};
 	snprintf((char *)t.id.b, sizeof t.id.b, "id %s", version);
 	snprintf((char *)t.artifact.b, sizeof t.artifact.b, "artifact %s", version);
-	snprintf((char *)t.spec.b, sizeof t.spec.b, "spec %s", version);
+	SHA256((const uint8_t *)"{}", 2, t.spec.b);
 	PRE(name_set_version(&t.version, version));
 	return t;
 }
@@ -126,7 +126,8 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 						      .env = test_name("prod"),
 						      .target = test_target(version),
 						      .state = ROLLOUT_RUNNING,
-						      .limits = {.batch = {.v = 1},
+						      .limits = {.recreate = f->recreate,
+								 .batch = {.v = 1},
 								 .unavailable = {.v = 1},
 								 .auto_rollback = true}},
 				       .spec = "{}",
@@ -154,13 +155,27 @@ int test_fleet_rollout_to(struct test_fleet *f, uint64_t id, enum rollout_state 
 	return test_fleet_apply(f, &c);
 }
 
-int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+static int assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir, bool stop)
 {
 	struct name h = test_name(host);
-	struct command c = {
-		.kind = COMMAND_ASSIGN,
-		.assign = {.deployment = {id}, .direction = dir, .term = 1, .hosts = &h, .hosts_nr = 1}};
+	struct command c = {.kind = COMMAND_ASSIGN,
+			    .assign = {.deployment = {id},
+				       .direction = dir,
+				       .term = 1,
+				       .stop = stop,
+				       .hosts = &h,
+				       .hosts_nr = 1}};
 	return test_fleet_apply(f, &c);
+}
+
+int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+{
+	return assign(f, id, host, dir, false);
+}
+
+int test_fleet_assign_stop(struct test_fleet *f, uint64_t id, const char *host, enum direction dir)
+{
+	return assign(f, id, host, dir, true);
 }
 
 int test_fleet_result(struct test_fleet *f, uint64_t id, const char *host, enum task_state state)

@@ -16,6 +16,7 @@ struct test_fleet {
 	struct wall_ms now;
 	struct changes changes; /* of the last command */
 	struct command_reply reply;
+	bool recreate; /* the next deployments stop all of a wave first */
 };
 
 void test_fleet_init(struct test_fleet *f);
@@ -27,7 +28,7 @@ void test_fleet_app(struct test_fleet *f, const char *app);
 void test_fleet_env(struct test_fleet *f, const char *env);
 void test_fleet_host(struct test_fleet *f, const char *host, const char *region);
 void test_fleet_release(struct test_fleet *f, const char *app, const char *version);
-/* A target as the tests name them: artifact and spec made of the version's letters. */
+/* A target as the tests name them: id and artifact made of the version's letters; its file is "{}". */
 struct target test_target(const char *version);
 /* One wave per region, in the order given; all live hosts of each. Returns the code. */
 int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const char *version,
@@ -35,6 +36,8 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 int test_fleet_verb(struct test_fleet *f, uint64_t id, enum verb v);
 int test_fleet_rollout_to(struct test_fleet *f, uint64_t id, enum rollout_state to);
 int test_fleet_assign(struct test_fleet *f, uint64_t id, const char *host, enum direction dir);
+/* recreate: told to run nothing first. */
+int test_fleet_assign_stop(struct test_fleet *f, uint64_t id, const char *host, enum direction dir);
 /* The agent's answer to its newest assignment, with evidence that counts. */
 int test_fleet_result(struct test_fleet *f, uint64_t id, const char *host, enum task_state state);
 

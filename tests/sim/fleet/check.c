@@ -16,6 +16,7 @@ struct assigned {
 	uint64_t epoch;
 	struct digest target, fallback;
 	enum direction direction;
+	uint64_t deployment;
 };
 
 struct check {
@@ -25,8 +26,9 @@ struct check {
 	uint64_t obeyed[SIM_HOSTS_MAX];	   /* highest epoch each host began an effect of */
 	int64_t down_since[SIM_HOSTS_MAX]; /* not available since; 0 = available */
 	int64_t up_since[SIM_HOSTS_MAX];
-	uint32_t retries;      /* said by operators, ever */
-	struct digest *chains; /* by index */
+	uint32_t retries;	       /* said by operators, ever */
+	uint64_t apart[SIM_HOSTS_MAX]; /* recreate: the rollout whose barrier did not wait for this host */
+	struct digest *chains;	       /* by index */
 	size_t chains_nr;
 };
 
@@ -47,6 +49,11 @@ void check_free(struct check *c)
 {
 	free(c->chains);
 	free(c);
+}
+
+static struct state *st(const struct check *c)
+{
+	return coordinator_state(c->s->c);
 }
 
 static size_t index_of(const struct check *c, const struct sim_host *h)
@@ -83,9 +90,48 @@ void host_check_effect(struct sim_host *h, const struct agent_effect *e)
 				(unsigned long long)epoch, (unsigned long long)*highest);
 	if (epoch > *highest)
 		*highest = epoch;
+	/* D9: going back moves no bytes. */
+	const struct assigned *as = find(c, &h->name, epoch);
+	if (e->kind == AGENT_FETCH && as != NULL && as->direction == DIRECTION_BACK &&
+	    !sim_host_has_slot(h, &e->target.artifact))
+		world_violation(h->w, "%s: goes back to %s, which is not on its disk any more", h->name.s,
+				e->target.version.s);
 	if (!h->has_record || h->record.number != r->number)
 		world_violation(h->w, "%s: begins effect %d before its record is durable", h->name.s,
 				(int)e->kind);
+}
+
+/*
+ * recreate: no host of a wave starts the new while another one still runs something else, and on the way back
+ * none starts the old while another one runs the new. Apart from it stand hosts that nobody could wait for:
+ * lost when the barrier opened, joined later, or removed.
+ */
+static void check_recreate(struct check *c, const struct sim_host *h, const struct assigned *as,
+			   const struct agent_target *t)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct wave *waves;
+	struct task *tasks, own;
+	size_t nr;
+	if (!coordinator_up(c->s->c) ||
+	    view_rollout(st(c), a, (struct deployment_id){as->deployment}, &d, &waves, &tasks, &nr) != E_OK ||
+	    !d.limits.recreate || sm_terminal(&rollout_machine, (int)d.state) ||
+	    view_task(st(c), a, d.id, &h->name, &own) != E_OK || c->apart[index_of(c, h)] == d.id.v)
+		return;
+	bool new_one = digest_eq(&t->id, &d.target.id);
+	for (size_t i = 0; i < nr; i++) {
+		const struct sim_host *o = sim_host(c->s, tasks[i].host.s);
+		if (o == NULL || o == h || tasks[i].wave != own.wave || tasks[i].state == TASK_SKIPPED ||
+		    c->apart[index_of(c, o)] == d.id.v || digest_none(&o->running))
+			continue;
+		/* Where the new is what ran before, too, it cannot be told apart from it. */
+		bool same =
+			digest_eq(&own.from.id, &d.target.id) || digest_eq(&tasks[i].from.id, &d.target.id);
+		if (!same && new_one != digest_eq(&o->running, &d.target.id))
+			world_violation(&c->s->w, "recreate: %s starts %s while %s of its wave runs %s",
+					h->name.s, t->version.s, o->name.s, sim_runs(c->s, o));
+	}
 }
 
 /* No host starts what no committed assignment of that epoch names. */
@@ -94,6 +140,8 @@ void host_check_start(struct sim_host *h, const struct agent_target *t)
 	struct check *c = the_check;
 	uint64_t epoch = record_of(h)->work.fence.epoch;
 	const struct assigned *as = find(c, &h->name, epoch);
+	if (as != NULL)
+		check_recreate(c, h, as, t);
 	/* A10: to start again what ran here last is nothing new, whatever was assigned since. */
 	if (digest_eq(&h->last_run, &t->id))
 		return;
@@ -109,11 +157,6 @@ void host_check_start(struct sim_host *h, const struct agent_target *t)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
-static struct state *st(const struct check *c)
-{
-	return coordinator_state(c->s->c);
-}
-
 static void note_assignments(struct check *c, const struct command *cmd, uint64_t index)
 {
 	struct arena *a = &c->s->arena;
@@ -127,7 +170,8 @@ static void note_assignments(struct check *c, const struct command *cmd, uint64_
 								  .epoch = index,
 								  .target = p.desired.id,
 								  .fallback = p.fallback.id,
-								  .direction = p.direction};
+								  .direction = p.direction,
+								  .deployment = p.deployment.v};
 	}
 }
 
@@ -161,16 +205,31 @@ static bool runs_what_it_should(struct check *c, const struct sim_host *h)
 	       digest_eq(&p.desired.id, &h->running);
 }
 
-/* The floor of one region, or of the group (region NULL), counted from committed tasks and from what hosts
- * really do. */
+/* D2: the group (both NULL), a region (zone NULL) or a zone; a host without a zone stands in that of its
+ * region's name. */
+struct domain_of {
+	const struct name *region, *zone;
+};
+
+static const struct name *zone_of(const struct sim_host *h)
+{
+	return name_empty(&h->zone) ? &h->region : &h->zone;
+}
+
+static bool stands_in(const struct sim_host *h, struct domain_of d)
+{
+	return (d.region == NULL || name_eq(&h->region, d.region)) &&
+	       (d.zone == NULL || name_eq(zone_of(h), d.zone));
+}
+
+/* The floor of one domain, counted from committed tasks and from what hosts really do. */
 static void check_floor(struct check *c, const struct deployment *d, const struct task *tasks, size_t nr,
-			const struct name *region, permille p)
+			struct domain_of domain, permille p)
 {
 	uint32_t hosts = 0, out = 0;
 	for (size_t i = 0; i < nr; i++) {
 		struct sim_host *h = sim_host(c->s, tasks[i].host.s);
-		if (h == NULL || tasks[i].state == TASK_SKIPPED ||
-		    (region != NULL && !name_eq(&h->region, region)))
+		if (h == NULL || tasks[i].state == TASK_SKIPPED || !stands_in(h, domain))
 			continue;
 		int64_t down = c->down_since[index_of(c, h)];
 		bool known_down = down != 0 && c->s->w.now_ms - down > KNOWN_MS;
@@ -180,22 +239,32 @@ static void check_floor(struct check *c, const struct deployment *d, const struc
 	uint32_t floor = (hosts * p + 999) / 1000;
 	if (hosts - out < floor)
 		world_violation(&c->s->w, "floor: %u of %u hosts of %s are out or in hand, the floor is %u",
-				out, hosts, region == NULL ? "the group" : region->s, floor);
+				out, hosts,
+				domain.region == NULL ? "the group"
+				: domain.zone == NULL ? domain.region->s
+						      : domain.zone->s,
+				floor);
 }
 
 /* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can
  * lower availability. */
-static bool took_a_serving_host(struct check *c, const struct command *cmd, const struct name *region)
+static bool took_a_serving_host(struct check *c, const struct command *cmd, struct domain_of domain)
 {
 	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
 		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
-		if (h == NULL || c->down_since[index_of(c, h)] != 0 ||
-		    (region != NULL && !name_eq(&h->region, region)))
+		if (h == NULL || c->down_since[index_of(c, h)] != 0 || !stands_in(h, domain))
 			continue;
 		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS && !runs_what_it_should(c, h))
 			return true;
 	}
 	return false;
+}
+
+static void check_domain(struct check *c, const struct command *cmd, const struct deployment *d,
+			 const struct task *tasks, size_t nr, struct domain_of domain, permille p)
+{
+	if (took_a_serving_host(c, cmd, domain))
+		check_floor(c, d, tasks, nr, domain, p);
 }
 
 static void check_waves(struct check *c, const struct command *cmd, const struct wave *waves)
@@ -229,11 +298,47 @@ static void on_assign(struct check *c, const struct command *cmd)
 	permille p = cmd->assign.direction == DIRECTION_FORWARD ? d.limits.floor : d.limits.back_floor;
 	if (d.limits.recreate || p == 0)
 		return;
-	if (took_a_serving_host(c, cmd, NULL))
-		check_floor(c, &d, tasks, nr, NULL, p);
+	check_domain(c, cmd, &d, tasks, nr, (struct domain_of){0}, p);
 	for (uint32_t w = 0; w < d.waves_nr; w++)
-		if (took_a_serving_host(c, cmd, &waves[w].region))
-			check_floor(c, &d, tasks, nr, &waves[w].region, p);
+		check_domain(c, cmd, &d, tasks, nr, (struct domain_of){.region = &waves[w].region}, p);
+	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
+		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
+		if (h != NULL)
+			check_domain(c, cmd, &d, tasks, nr, (struct domain_of){&h->region, zone_of(h)}, p);
+	}
+}
+
+static void set_apart(struct check *c, const struct name *host, uint64_t deployment)
+{
+	struct sim_host *h = sim_host(c->s, host->s);
+	if (h != NULL)
+		c->apart[index_of(c, h)] = deployment;
+}
+
+/* recreate: whom did the barrier not wait for? Those that were lost when the others were told to start, and
+ * those that joined a wave after that. */
+static void note_apart(struct check *c, const struct command *cmd, const struct changes *ch)
+{
+	struct arena *a = &c->s->arena;
+	struct deployment d;
+	struct wave w;
+	struct task t;
+	for (size_t i = 0; i < ch->nr; i++) {
+		const struct change *x = &ch->v[i];
+		if (x->kind != CHANGE_TASK || view_deployment(st(c), a, x->deployment, &d) != E_OK ||
+		    !d.limits.recreate || view_wave(st(c), a, d.id, x->wave, &w) != E_OK || w.opened == 0)
+			continue;
+		bool joined = x->from == 0;
+		bool was_lost = x->from == TASK_LOST && cmd->kind == COMMAND_ASSIGN && !cmd->assign.stop;
+		if (joined || was_lost)
+			set_apart(c, &x->host, d.id.v);
+	}
+	if (cmd->kind != COMMAND_ASSIGN || cmd->assign.stop)
+		return;
+	for (size_t i = 0; i < c->s->hosts_nr; i++)
+		if (view_task(st(c), a, cmd->assign.deployment, &c->s->hosts[i].name, &t) == E_OK &&
+		    t.state == TASK_LOST)
+			set_apart(c, &t.host, t.deployment.v);
 }
 
 /* D6: a wave passes only after its bake, and only with no more failures than its budget. */
@@ -338,6 +443,7 @@ void check_applied(struct check *c, const struct command *cmd, const struct comm
 	check_watch(c);
 	if (r->code != E_OK)
 		return;
+	note_apart(c, cmd, ch);
 	if (cmd->kind == COMMAND_ASSIGN) {
 		note_assignments(c, cmd, index);
 		on_assign(c, cmd);
@@ -368,12 +474,15 @@ void check_restarted(struct check *c)
 		struct placement p;
 		if (view_placement(st(c), a, &c->s->hosts[i].name, &c->s->app, &p) != E_OK || p.seq == 0)
 			continue;
+		if (index > c->chains_nr)
+			c->apart[i] = p.deployment.v; /* what the unseen entry was about is not known */
 		if (find(c, &p.host, p.fence.epoch) == NULL)
 			c->assigned[c->assigned_nr++] = (struct assigned){.host = p.host,
 									  .epoch = p.fence.epoch,
 									  .target = p.desired.id,
 									  .fallback = p.fallback.id,
-									  .direction = p.direction};
+									  .direction = p.direction,
+									  .deployment = p.deployment.v};
 	}
 }
 

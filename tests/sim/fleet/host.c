@@ -3,6 +3,7 @@
  */
 #include "tests/sim/fleet/host.h"
 
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ struct version *versions_get(struct versions *vs, const char *name)
 	PRE(name_set_version(&v->name, name));
 	snprintf((char *)v->id.b, DIGEST_LEN, "target %.20s", name);
 	snprintf((char *)v->artifact.b, DIGEST_LEN, "artifact %.20s", name);
-	snprintf((char *)v->spec.b, DIGEST_LEN, "spec %.20s", name);
+	SHA256((const uint8_t *)"{}", 2, v->spec.b); /* what sim_deploy sends as the file */
 	return v;
 }
 
@@ -175,6 +176,10 @@ static void simple_cb(void *arg)
 static void stop_cb(void *arg)
 {
 	struct work *k = arg;
+	if (k->h->stop_fault && !digest_none(&k->h->running)) {
+		done(k, E_TIMEOUT, STEP_CAUSE_INFRA, "the program does not end");
+		return;
+	}
 	if (!digest_none(&k->h->running))
 		world_say(k->h->w, "%s: program stopped", k->h->name.s);
 	k->h->running = (struct digest){0};

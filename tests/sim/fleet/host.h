@@ -42,7 +42,7 @@ struct sim_host {
 	struct world *w;
 	struct coordinator *c;
 	struct versions *versions;
-	struct name name, region, app;
+	struct name name, region, zone, app; /* zone may be empty */
 	uint64_t generation;
 
 	/* durable */
@@ -64,6 +64,7 @@ struct sim_host {
 	int64_t started_at;
 	bool stale_probe; /* its probes measure what ran before */
 	bool probe_fault; /* set by a scenario: its probes fail from now on */
+	bool stop_fault;  /* its program ends for nobody */
 	bool in_rotation;
 
 	/* the agent */

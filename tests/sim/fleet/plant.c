@@ -32,6 +32,7 @@ static const struct plant {
 	{"skipped-fsync", 0, 0, true},
 	{"retention-frees-the-rollback-target", 0, PLANTED_FREES_GOOD, false},
 	{"budget-percent-rounding", BUG_BUDGET_ROUNDED_UP, 0, false},
+	{"recreate-without-barrier", BUG_NO_BARRIER, 0, false},
 };
 
 int plant_run(const char *name, uint64_t seeds, uint64_t start)

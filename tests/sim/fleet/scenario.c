@@ -23,6 +23,7 @@ struct story {
 	char *said[STORY_MAX];
 	size_t said_nr, heard; /* lines told; up to where `story` has matched */
 	size_t from;	       /* the story proper begins with the first `deploy` */
+	int zones;	       /* of each region; 0 = hosts have none */
 	bool wrong;
 };
 
@@ -99,12 +100,8 @@ static struct sim_host *host(struct story *t, const char *name)
 
 static void do_fleet(struct story *t, const struct words *w)
 {
-	char name[64];
 	for (size_t i = 1; i + 1 < w->nr; i += 2)
-		for (int n = 1; n <= atoi(w->v[i + 1]); n++) {
-			snprintf(name, sizeof name, "%s-%d", w->v[i], n);
-			sim_add_host(&t->s, name, w->v[i]);
-		}
+		sim_add_region(&t->s, w->v[i], atoi(w->v[i + 1]), t->zones);
 	sim_run_ms(&t->s, 5000);
 }
 
@@ -156,6 +153,8 @@ static void set_option(struct story *t, struct sim_deploy *d, const char *key, c
 		l->floor = l->back_floor = amount(value).v;
 	else if (strcmp(key, "bake") == 0)
 		d->bake_ms = duration(value);
+	else if (strcmp(key, "back") == 0)
+		l->back_batch = amount(value).v;
 	else if (strcmp(key, "task") == 0)
 		l->task_ms = duration(value);
 	else if (strcmp(key, "progress") == 0)
@@ -164,6 +163,8 @@ static void set_option(struct story *t, struct sim_deploy *d, const char *key, c
 		l->total_ms = duration(value);
 	else if (strcmp(key, "pause") == 0)
 		l->pause_ms = duration(value);
+	else if (strcmp(key, "recreate") == 0)
+		l->recreate = strcmp(value, "on") == 0;
 	else if (strcmp(key, "auto") == 0)
 		l->auto_rollback = strcmp(value, "off") != 0;
 	else
@@ -227,6 +228,17 @@ static void do_operator(struct story *t, const struct words *w, size_t i)
 	complain(t, "no such verb", word(w, i));
 }
 
+static void do_release_bad(struct story *t, const struct words *w, size_t i)
+{
+	struct command c = {
+		.kind = COMMAND_TARGET_RELEASE,
+		.reason = "looked into it",
+		.target_release = {.app = t->s.app, .target = versions_get(&t->s.versions, word(w, i))->id}};
+	if (is(w, i + 1, "silently")) /* without a reason */
+		c.reason = "";
+	coordinator_now(t->s.c, &c);
+}
+
 static void do_region(struct story *t, const struct words *w, size_t i)
 {
 	for (size_t k = 0; k < t->s.hosts_nr; k++)
@@ -252,6 +264,8 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 		return;
 	if (strcmp(what, "probe") == 0)
 		h->probe_fault = strcmp(more, "fails") == 0;
+	else if (strcmp(what, "stop") == 0)
+		h->stop_fault = strcmp(more, "fails") == 0;
 	else if (strcmp(what, "dies") == 0)
 		sim_host_power_off(h);
 	else if (strcmp(what, "returns") == 0)
@@ -270,7 +284,9 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 
 static void do_event(struct story *t, const struct words *w, size_t i)
 {
-	if (is(w, i, "operator"))
+	if (is(w, i, "operator") && is(w, i + 1, "release-bad"))
+		do_release_bad(t, w, i + 2);
+	else if (is(w, i, "operator"))
 		do_operator(t, w, i + 1);
 	else if (is(w, i, "region"))
 		do_region(t, w, i + 1);
@@ -437,6 +453,8 @@ static void statement(struct story *t, char *line)
 		do_never(t, after(line, "never"));
 	else if (is(&w, 0, "fleet"))
 		do_fleet(t, &w);
+	else if (is(&w, 0, "zones"))
+		t->zones = atoi(word(&w, 1));
 	else if (is(&w, 0, "version"))
 		do_version(t, &w);
 	else if (is(&w, 0, "running"))

@@ -19,6 +19,7 @@ enum fault {
 	FAULT_COORDINATOR,
 	FAULT_DISK,
 	FAULT_PROBE,
+	FAULT_STOP,
 	FAULT_STALE,
 	FAULT_REPLAY,
 	FAULT_VERB,
@@ -30,6 +31,7 @@ struct run {
 	struct sim s;
 	bool on[FAULT_NR];
 	size_t regions;
+	bool zoned; /* zones of two hosts: a floor over a half could never be kept */
 	bool churned;
 };
 
@@ -51,13 +53,13 @@ static bool chance(struct run *r, permille p)
 
 static void make_fleet(struct run *r)
 {
-	char name[16];
 	r->regions = 1 + (size_t)below(r, 3);
-	for (size_t g = 0; g < r->regions; g++)
-		for (int64_t i = 0, n = 1 + below(r, 5); i < n; i++) {
-			snprintf(name, sizeof name, "%s-%d", region_names[g], (int)i + 1);
-			sim_add_host(&r->s, name, region_names[g]);
-		}
+	for (size_t g = 0; g < r->regions; g++) {
+		int n = 1 + (int)below(r, 5);
+		bool zoned = n >= 4 && chance(r, 500);
+		r->zoned |= zoned;
+		sim_add_region(&r->s, region_names[g], n, zoned ? 2 : 0);
+	}
 }
 
 static struct sim_deploy a_deploy(struct run *r, const char *version)
@@ -68,11 +70,12 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 	d.limits.batch = chance(r, 500)
 				 ? (struct amount){.v = 1 + (uint32_t)below(r, 3)}
 				 : (struct amount){.is_share = true, .v = 100 + (uint32_t)below(r, 900)};
-	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, 800);
+	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, r->zoned ? 500 : 800);
 	d.limits.back_floor = d.limits.floor * 3 / 4;
 	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
 					 : (struct amount){.is_share = true, .v = 250};
 	d.limits.auto_rollback = chance(r, 850);
+	d.limits.recreate = chance(r, 250);
 	return d;
 }
 
@@ -174,6 +177,9 @@ static void one_fault(struct run *r)
 	case FAULT_PROBE:
 		h->probe_fault = chance(r, 300);
 		break;
+	case FAULT_STOP:
+		h->stop_fault = chance(r, 300);
+		break;
 	case FAULT_STALE:
 		h->stale_probe = chance(r, 300);
 		break;
@@ -200,6 +206,7 @@ static void heal(struct run *r)
 		coordinator_fault(r);
 	for (size_t i = 0; i < r->s.hosts_nr; i++) {
 		r->s.hosts[i].probe_fault = false;
+		r->s.hosts[i].stop_fault = false;
 		r->s.hosts[i].stale_probe = false;
 		sim_host_cut(&r->s.hosts[i], false);
 		sim_host_boot(&r->s.hosts[i]);

@@ -132,13 +132,32 @@ struct sim_host *sim_host(struct sim *s, const char *name)
 
 struct sim_host *sim_add_host(struct sim *s, const char *name, const char *region)
 {
+	return sim_add_host_in(s, name, region, "");
+}
+
+void sim_add_region(struct sim *s, const char *region, int n, int zones)
+{
+	char name[64], zone[64] = "";
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "%s-%d", region, i + 1);
+		if (zones > 0)
+			snprintf(zone, sizeof zone, "%s-z%d", region, i * zones / n + 1);
+		sim_add_host_in(s, name, region, zone);
+	}
+}
+
+struct sim_host *sim_add_host_in(struct sim *s, const char *name, const char *region, const char *zone)
+{
 	PRE(s->hosts_nr < SIM_HOSTS_MAX);
 	struct sim_host *h = &s->hosts[s->hosts_nr];
 	struct command c = {.kind = COMMAND_HOST_ADD};
 	PRE(name_set(&c.host.name, name) && name_set(&c.host.region, region));
+	if (zone[0] != '\0')
+		PRE(name_set(&c.host.zone, zone));
 	struct command_reply r = coordinator_now(s->c, &c);
 	PRE(r.code == E_OK);
 	sim_host_init(h, &s->w, s->c, &s->versions, name, region, s->app.s, r.generation);
+	h->zone = c.host.zone;
 	s->hosts_nr++;
 	sim_host_boot(h);
 	return h;

@@ -37,6 +37,9 @@ void sim_init(struct sim *s, uint64_t seed, bool verbose);
 void sim_done(struct sim *s);
 struct sim_host *sim_add_host(struct sim *s, const char *name,
 			      const char *region); /* in the fleet, powered, agent up */
+struct sim_host *sim_add_host_in(struct sim *s, const char *name, const char *region, const char *zone);
+/* Hosts region-1 to region-n, the first ones in the first of `zones`, and so on. */
+void sim_add_region(struct sim *s, const char *region, int n, int zones);
 void sim_remove_host(struct sim *s, struct sim_host *h);
 struct sim_host *sim_host(struct sim *s, const char *name); /* NULL: none of that name */
 void sim_run_ms(struct sim *s, int64_t ms);		    /* until then, or the first violation */

@@ -91,6 +91,26 @@ static void an_empty_target_stops_the_app(void **state)
 	assert_true(digest_none(&f.current));
 }
 
+static bool keeps(const struct agent_effect *e, uint8_t n)
+{
+	struct digest want = fake_target(n).artifact;
+	for (uint32_t i = 0; i < e->keep_nr; i++)
+		if (digest_eq(&e->keep[i], &want))
+			return true;
+	return false;
+}
+
+/* recreate: told to stop with 1 as the fallback, then to start 2 without any. */
+static void what_was_stopped_first_stays_on_disk(void **state)
+{
+	f.hold = AGENT_FREE_SLOTS;
+	fake_assign(&f, fake_assignment(2, 0, 1));
+	assert_int_equal(f.held.id, 0); /* nothing is freed while nothing runs */
+	fake_assign(&f, fake_assignment(3, 2, 0));
+	assert_int_equal(f.held.kind, AGENT_FREE_SLOTS);
+	assert_true(keeps(&f.held, 1) && keeps(&f.held, 2));
+}
+
 static void each_failure_leaves_the_old_release_serving(void **state)
 {
 	static const enum agent_effect_kind kinds[] = {AGENT_FETCH, AGENT_UNPACK, AGENT_SWAP,
@@ -321,6 +341,7 @@ int main(void)
 		cmocka_unit_test_setup(a_lower_fence_is_refused, serving),
 		cmocka_unit_test_setup(a_rollback_ends_reverted, serving),
 		cmocka_unit_test_setup(an_empty_target_stops_the_app, serving),
+		cmocka_unit_test_setup(what_was_stopped_first_stays_on_disk, serving),
 		cmocka_unit_test(each_failure_leaves_the_old_release_serving),
 		cmocka_unit_test(each_hook_that_fails_leaves_the_old_release_serving),
 		cmocka_unit_test_setup(a_drain_that_fails_leaves_the_old_release_serving_unrestarted,

@@ -1,5 +1,4 @@
 #include "tests/lib/test.h"
-#include "coordinator/state/machines.h"
 #include "tests/lib/fleet.h"
 
 static const char *const regions[] = {"eu", "us"};
@@ -210,38 +209,188 @@ static void a_late_result_of_a_superseded_rollout_does_not_turn_current_back(voi
 	assert_string_equal(test_fleet_placement(f, "eu-1", "shop").current.version.s, "2.0");
 }
 
-/* Verb x state on the fold itself: what the table says is what happens, and saying it twice changes nothing
- * more. */
-static void every_verb_does_in_every_state_what_the_table_says(void **state)
+static struct command a_deploy(struct test_fleet *f, const struct wave *w, const struct task *t)
 {
-	static const enum rollout_state reachable[] = {
-		ROLLOUT_RUNNING,   ROLLOUT_PAUSED, ROLLOUT_HELD,     ROLLOUT_ROLLING_BACK,
-		ROLLOUT_SUCCEEDED, ROLLOUT_FAILED, ROLLOUT_CANCELLED};
-	uint64_t id = 0x1000;
-	for (size_t s = 0; s < ARRAY_LEN(reachable); s++)
-		for (int v = 1; v < VERB_NR; v++, id++) {
-			struct test_fleet f;
-			test_fleet_init(&f);
-			test_fleet_app(&f, "shop");
-			test_fleet_env(&f, "prod");
-			test_fleet_host(&f, "eu-1", "eu");
-			test_fleet_release(&f, "shop", "1.0");
-			assert_int_equal(test_fleet_deploy(&f, id, "shop", "1.0", regions, 1), E_OK);
-			if (reachable[s] != ROLLOUT_RUNNING)
-				assert_int_equal(test_fleet_rollout_to(&f, id, reachable[s]), E_OK);
-			struct deployment d = test_fleet_deployment(&f, id);
-			struct verb_rule r = verb_rule((enum verb)v, &d);
-			int rc = test_fleet_verb(&f, id, (enum verb)v);
-			bool needs_bake = v == VERB_PROMOTE && r.effect == VERB_MOVES;
-			assert_int_equal(rc == E_OK, r.effect != VERB_REFUSED && !needs_bake);
-			assert_int_equal(test_fleet_deployment(&f, id).state,
-					 r.effect == VERB_MOVES && r.to != 0 ? r.to : reachable[s]);
-			enum rollout_state after = test_fleet_deployment(&f, id).state;
-			if (v != VERB_RESUME && v != VERB_RETRY)
-				test_fleet_verb(&f, id, (enum verb)v);
-			assert_int_equal(test_fleet_deployment(&f, id).state, after);
-			test_fleet_done(&f);
-		}
+	return (struct command){.kind = COMMAND_DEPLOY,
+				.deploy = {.deployment = {.id = {ONE},
+							  .app = test_name("shop"),
+							  .env = test_name("prod"),
+							  .target = test_target("1.0"),
+							  .state = ROLLOUT_RUNNING},
+					   .spec = "{}",
+					   .spec_len = 2,
+					   .state_index = f->index,
+					   .waves = w,
+					   .waves_nr = 1,
+					   .tasks = t,
+					   .tasks_nr = 1}};
+}
+
+static void a_file_that_is_not_the_one_of_the_target_is_refused(void **state)
+{
+	struct test_fleet *f = *state;
+	struct wave w = {.region = test_name("eu"), .state = WAVE_PENDING};
+	struct task t = {.host = test_name("eu-1"), .state = TASK_QUEUED};
+	struct command d = a_deploy(f, &w, &t);
+	d.deploy.spec = "{ }";
+	d.deploy.spec_len = 3;
+	assert_int_equal(test_fleet_apply(f, &d), E_INVALID);
+	assert_non_null(strstr(f->reply.text, "digest"));
+	d = a_deploy(f, &w, &t);
+	assert_int_equal(test_fleet_apply(f, &d), E_OK);
+}
+
+/* ---- results that count for nothing ---- */
+
+static const struct change *ignored(const struct test_fleet *f)
+{
+	for (size_t i = 0; i < f->changes.nr; i++)
+		if (f->changes.v[i].kind == CHANGE_RESULT_IGNORED)
+			return &f->changes.v[i];
+	return NULL;
+}
+
+static bool count_audit(void *arg, const struct audit_entry *e)
+{
+	++*(size_t *)arg;
+	return true;
+}
+
+static size_t audits(struct test_fleet *f)
+{
+	size_t n = 0;
+	view_each_audit(f->st, &f->a, 0, count_audit, &n);
+	return n;
+}
+
+static int say(struct test_fleet *f, struct task_result r)
+{
+	r.deployment.v = r.deployment.v == 0 ? ONE : r.deployment.v;
+	r.host = test_name("eu-1");
+	r.reason = "";
+	return test_fleet_apply(
+		f, &(struct command){.kind = COMMAND_TASK_RESULTS, .results = {.v = &r, .nr = 1}});
+}
+
+static void a_result_that_counts_for_nothing_says_host_number_and_why(void **state)
+{
+	struct test_fleet *f = *state;
+	struct evidence good = {.target = test_target("1.0").id, .activation = 1, .passes = 3}, old = good,
+			other = good, none = good;
+	old.activated_ms = 5;
+	other.target = test_target("2.0").id;
+	none.passes = 0;
+	const struct {
+		struct task_result r;
+		const char *why;
+	} cases[] = {
+		{{.deployment = {TWO}, .seq = 1, .state = TASK_HEALTHY}, "no task in such a rollout"},
+		{{.seq = 7, .state = TASK_HEALTHY, .evidence = good}, "the newest assignment there is 1"},
+		{{.seq = 1, .state = TASK_REVERTED}, "does not answer what the host was asked"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = other}, "of another target"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = none}, "no probe that passed"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = old}, "before the activation"},
+	};
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	size_t before = audits(f);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(say(f, cases[i].r), E_OK);
+		const struct change *ch = ignored(f);
+		assert_non_null(ch);
+		assert_string_equal(ch->host.s, "eu-1");
+		assert_int_equal(ch->seq, cases[i].r.seq);
+		assert_non_null(strstr(ch->reason, cases[i].why));
+		assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
+	}
+	assert_int_equal(audits(f), before); /* however often a host says it, the audit does not grow */
+}
+
+static void a_result_said_twice_is_said_once(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	size_t before = audits(f);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	assert_int_equal(f->changes.nr, 0);
+	assert_int_equal(audits(f), before);
+}
+
+static void a_result_of_a_task_that_was_given_up_is_told(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_result(f, ONE, "eu-1", TASK_FAILED);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	assert_string_equal(ignored(f)->reason, "its task is FAILED by now");
+}
+
+/* ---- hosts that come late ---- */
+
+static int join(struct test_fleet *f, const char *host, uint32_t wave)
+{
+	struct command c = {.kind = COMMAND_TASK_JOIN,
+			    .join = {.deployment = {ONE}, .wave = wave, .host = test_name(host)}};
+	return test_fleet_apply(f, &c);
+}
+
+static int move_wave(struct test_fleet *f, enum wave_state from, enum wave_state to, uint64_t revision)
+{
+	struct command c = {.kind = COMMAND_WAVE_MOVE,
+			    .wave_move = {.deployment = {ONE}, .from = from, .to = to, .revision = revision}};
+	return test_fleet_apply(f, &c);
+}
+
+static uint64_t revision(struct test_fleet *f)
+{
+	struct wave w;
+	assert_int_equal(view_wave(f->st, &f->a, (struct deployment_id){ONE}, 0, &w), E_OK);
+	return w.revision;
+}
+
+static void a_decision_made_without_the_newcomer_is_made_anew(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	uint64_t seen = revision(f);
+	test_fleet_host(f, "eu-2", "eu");
+	assert_int_equal(join(f, "eu-2", 0), E_OK);
+	assert_int_equal(move_wave(f, WAVE_PENDING, WAVE_SKIPPED, seen), E_CONFLICT);
+	assert_int_equal(move_wave(f, WAVE_PENDING, WAVE_GATED, revision(f)), E_OK);
+}
+
+static void a_rollout_does_not_succeed_without_the_newcomer(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	struct command done = {.kind = COMMAND_ROLLOUT_MOVE,
+			       .rollout_move = {.deployment = {ONE},
+						.from = ROLLOUT_RUNNING,
+						.to = ROLLOUT_SUCCEEDED,
+						.hosts_nr = 2}};
+	test_fleet_host(f, "eu-2", "eu");
+	join(f, "eu-2", 0);
+	assert_int_equal(test_fleet_apply(f, &done), E_CONFLICT);
+	done.rollout_move.hosts_nr = 3;
+	assert_int_equal(test_fleet_apply(f, &done), E_OK);
+}
+
+static void who_joins_a_failed_wave_is_told_to_wait_for_retry_and_gets_its_turn(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	move_wave(f, WAVE_PENDING, WAVE_GATED, revision(f));
+	move_wave(f, WAVE_GATED, WAVE_ROLLING, revision(f));
+	assert_int_equal(move_wave(f, WAVE_ROLLING, WAVE_FAILED, revision(f)), E_OK);
+	test_fleet_rollout_to(f, ONE, ROLLOUT_HELD);
+	test_fleet_host(f, "eu-2", "eu");
+	assert_int_equal(join(f, "eu-2", 0), E_OK);
+	assert_non_null(strstr(test_fleet_task(f, ONE, "eu-2").reason, "waits for `retry`"));
+	assert_int_equal(test_fleet_verb(f, ONE, VERB_RETRY), E_OK);
+	assert_int_equal(test_fleet_assign(f, ONE, "eu-2", DIRECTION_FORWARD), E_OK);
 }
 
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -261,7 +410,13 @@ int main(void)
 		CASE(two_hosts_in_one_place_are_refused),
 		CASE(a_result_after_the_host_was_removed_makes_no_placement),
 		CASE(a_late_result_of_a_superseded_rollout_does_not_turn_current_back),
-		CASE(every_verb_does_in_every_state_what_the_table_says),
+		CASE(a_file_that_is_not_the_one_of_the_target_is_refused),
+		CASE(a_result_that_counts_for_nothing_says_host_number_and_why),
+		CASE(a_result_said_twice_is_said_once),
+		CASE(a_result_of_a_task_that_was_given_up_is_told),
+		CASE(a_decision_made_without_the_newcomer_is_made_anew),
+		CASE(a_rollout_does_not_succeed_without_the_newcomer),
+		CASE(who_joins_a_failed_wave_is_told_to_wait_for_retry_and_gets_its_turn),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,63 @@ static void a_repeated_command_is_answered_and_not_applied(void **state)
 	assert_int_equal(test_fleet_apply(f, &c), E_CONFLICT);
 }
 
+static struct command of_client(uint64_t client, uint64_t seq)
+{
+	return (struct command){.kind = COMMAND_APP_PUT,
+				.app = {.name = test_name("shop")},
+				.client_lo = client,
+				.client_seq = seq};
+}
+
+static size_t rows_of(struct test_fleet *f, enum table table)
+{
+	struct key at = key_of(table);
+	struct store_slice key, value;
+	size_t n = 0;
+	for (; f->store->ops->seek(f->store, key_slice(&at), &key, &value) && key.p[0] == (uint8_t)table; n++)
+		at = key_after(key);
+	return n;
+}
+
+static bool is_answered(struct test_fleet *f, uint64_t client, uint64_t seq)
+{
+	struct command c = {.kind = COMMAND_HOST_REMOVE,
+			    .host_remove = test_name("nobody"),
+			    .client_lo = client,
+			    .client_seq = seq};
+	return test_fleet_apply(f, &c) != E_NOT_FOUND; /* applied it would be refused */
+}
+
+static void only_the_newest_clients_are_remembered(void **state)
+{
+	struct test_fleet *f = *state;
+	for (uint64_t i = 1; i <= STATE_CLIENTS_MAX; i++) {
+		struct command c = of_client(i, 1);
+		test_fleet_apply(f, &c);
+	}
+	struct command used_again = of_client(1, 2), one_more = of_client(STATE_CLIENTS_MAX + 1, 1);
+	test_fleet_apply(f, &used_again);
+	test_fleet_apply(f, &one_more);
+	assert_int_equal(rows_of(f, TABLE_CLIENT), STATE_CLIENTS_MAX);
+	assert_int_equal(rows_of(f, TABLE_CLIENT_USED), STATE_CLIENTS_MAX);
+	assert_true(is_answered(f, 1, 2));
+	assert_true(is_answered(f, 3, 1));
+	assert_false(is_answered(f, 2, 1)); /* the one whose last use was longest ago */
+	assert_int_equal(rows_of(f, TABLE_CLIENT), STATE_CLIENTS_MAX);
+}
+
+static void one_client_is_one_row_however_much_it_says(void **state)
+{
+	struct test_fleet *f = *state;
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		struct command c = of_client(7, seq);
+		test_fleet_apply(f, &c);
+		test_fleet_apply(f, &c); /* a repeat is no use */
+	}
+	assert_int_equal(rows_of(f, TABLE_CLIENT), 1);
+	assert_int_equal(rows_of(f, TABLE_CLIENT_USED), 1);
+}
+
 static void an_index_that_was_applied_is_skipped(void **state)
 {
 	struct test_fleet *f = *state;
@@ -173,6 +230,8 @@ int main(void)
 		CASE(a_host_that_comes_again_is_a_new_generation),
 		CASE(a_version_is_never_changed),
 		CASE(a_repeated_command_is_answered_and_not_applied),
+		CASE(only_the_newest_clients_are_remembered),
+		CASE(one_client_is_one_row_however_much_it_says),
 		CASE(an_index_that_was_applied_is_skipped),
 		CASE(time_never_goes_back),
 		CASE(the_same_log_gives_the_same_bytes),
