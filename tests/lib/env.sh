@@ -43,6 +43,10 @@ build_plain() { build_in build && rm -f build/long.txt; }
 # Not -Werror here: the sanitizers' own instrumentation makes gcc warn of what is not there. The plain build is where warnings are errors.
 build_sanitized() { build_in build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false -Dbuildtype=debug -Doptimization=1; }
 
+# For the suite "threads": what has threads of its own or calls us from a library's (libnng, libuv's pool under raft).
+# gcc instruments our code; of the libraries it sees the locks, which is enough but for what tests/tsan.supp names.
+build_tsan() { build_in build-tsan -Db_sanitize=thread -Db_lundef=false -Dwerror=false -Dbuildtype=debug -Doptimization=1; }
+
 # run_meson DIR ARGS...: runs the tests of a build; `report` counts them from Meson's own JUnit file.
 junit_files=()
 run_meson() {
@@ -50,7 +54,8 @@ run_meson() {
 	shift
 	junit_files+=("$dir/meson-logs/testlog.junit.xml")
 	rm -f "$dir/meson-logs/testlog.junit.xml"
-	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=1 \
+		TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:suppressions=$PWD/tests/tsan.supp" UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
 }
 
