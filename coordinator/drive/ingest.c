@@ -88,17 +88,16 @@ static void on_log(struct drive *d, struct fleet_host *h, const Wavetrain__Agent
 	if (!event_for(h, c, EVENT_LOG, now, &e))
 		return;
 	clean(e.from, sizeof e.from, log->stream);
-	for (size_t i = 0; i < log->n_lines; i++) {
+	if (log->dropped > 0) {
+		snprintf(e.text, sizeof e.text, "(%llu lines are missing here: more than the host may send)",
+			 (unsigned long long)log->dropped);
+		tell_once(d, &e);
+		e.chunk.line++;
+	}
+	for (size_t i = 0; i < log->n_lines; i++, e.chunk.line++) {
 		clean(e.text, sizeof e.text, log->lines[i]);
-		e.chunk.line = (uint32_t)i + 1;
 		tell_once(d, &e);
 	}
-	if (log->dropped == 0)
-		return;
-	snprintf(e.text, sizeof e.text, "(%llu lines are missing here: more than the host may send)",
-		 (unsigned long long)log->dropped);
-	e.chunk.line = (uint32_t)log->n_lines + 1;
-	tell_once(d, &e);
 }
 
 static bool evidence_of(const Wavetrain__Agent__Evidence *m, struct evidence *out)
