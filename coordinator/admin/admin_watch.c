@@ -2,7 +2,7 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/state/machines.h"
 
-enum { VIEW_MS = 1000, EVENTS_PER_TICK = 1000 };
+enum { VIEW_MS = 1000, EVENTS_PER_TICK = 2000 };
 
 void admin_send_event(struct admin_conn *c, const struct event *e)
 {
