@@ -3,7 +3,7 @@
 #include <string.h>
 #include <zlib.h>
 
-/* Body: version, kind, nine numbers, then six texts, each with its length in two bytes. */
+/* Body: version, kind, ten numbers, then six texts, each with its length in two bytes. */
 enum { MARK = 0x57546576, VERSION = 1, BODY_MAX = EVENT_RECORD_MAX - EVENT_RECORD_HEAD };
 
 /* ---- putting
@@ -28,8 +28,9 @@ void event_record_encode(const struct event *e, struct buf *out)
 	buf_put_u64(out, e->deployment.v);
 	buf_put_u64(out, e->trace.hi);
 	buf_put_u64(out, e->trace.lo);
+	buf_put_u64(out, e->chunk.spool_hi);
+	buf_put_u64(out, e->chunk.spool_lo);
 	buf_put_u64(out, e->chunk.number);
-	buf_put_u64(out, (uint64_t)e->chunk.made_ms);
 	buf_put_u32(out, e->chunk.line);
 	buf_put_u32(out, e->wave);
 	put_text(out, e->app.s);
@@ -102,8 +103,9 @@ static bool take_body(struct reader *r, struct event *e)
 	e->deployment.v = take_u64(r);
 	e->trace.hi = take_u64(r);
 	e->trace.lo = take_u64(r);
+	e->chunk.spool_hi = take_u64(r);
+	e->chunk.spool_lo = take_u64(r);
 	e->chunk.number = take_u64(r);
-	e->chunk.made_ms = (int64_t)take_u64(r);
 	e->chunk.line = get_u32(take(r, 4));
 	e->wave = get_u32(take(r, 4));
 	take_name(r, &e->app);

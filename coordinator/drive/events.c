@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-/* The newest line told of each host; made_ms is the highest seen, for clocks go back. */
+/* The newest line told of each host. */
 struct told {
 	struct name host;
 	struct event_chunk chunk;
@@ -113,9 +113,9 @@ uint64_t events_before(const struct events *ev, struct wall_ms at)
 
 static bool is_repeat(const struct event_chunk *told, const struct event_chunk *c)
 {
+	bool same_spool = c->spool_hi == told->spool_hi && c->spool_lo == told->spool_lo;
 	bool behind = c->number < told->number || (c->number == told->number && c->line <= told->line);
-	bool another_spool = c->number <= told->number && c->made_ms > told->made_ms;
-	return behind && !another_spool;
+	return same_spool && behind;
 }
 
 static struct told *find_told(const struct events *ev, const struct name *host)
@@ -142,9 +142,7 @@ void events_chunk_told(struct events *ev, const struct name *host, const struct 
 	} else if (is_repeat(&t->chunk, c)) {
 		return;
 	}
-	int64_t made = t->chunk.made_ms > c->made_ms ? t->chunk.made_ms : c->made_ms;
 	t->chunk = *c;
-	t->chunk.made_ms = made;
 }
 
 const char *event_kind_name(enum event_kind k)

@@ -16,9 +16,9 @@ enum { EVENT_TEXT_CAP = 1025 };
 
 /* Which line of which chunk of its host's spool an event was made of; number 0 = it came another way. */
 struct event_chunk {
-	uint64_t number;
-	int64_t made_ms; /* when the host numbered it, by its wall clock */
-	uint32_t line;	 /* from 1 */
+	uint64_t spool_hi, spool_lo; /* who numbered it: a host whose disk was emptied has another spool */
+	uint64_t number;	     /* from 1 */
+	uint32_t line;		     /* from 1 */
 };
 
 struct event {
@@ -63,9 +63,8 @@ const struct event *events_after(const struct events *ev, uint64_t after, uint64
 uint64_t events_before(const struct events *ev, struct wall_ms at);
 
 /*
- * A host sends a chunk again when it saw no acknowledgement. What was told of it already is known by chunk
- * and line; events_add remembers that, events_chunk_told remembers it for events of a life before. A spool
- * that begins anew at 1 is told from a repeat by the time at which its chunks were made.
+ * A host sends a chunk again when it saw no acknowledgement. What was told of it already is known by spool,
+ * chunk and line; events_add remembers that, events_chunk_told remembers it for events of a life before.
  */
 bool events_chunk_seen(const struct events *ev, const struct name *host, const struct event_chunk *c);
 void events_chunk_told(struct events *ev, const struct name *host, const struct event_chunk *c);

@@ -58,7 +58,7 @@ static bool event_for(struct fleet_host *h, const Wavetrain__Agent__Chunk *c, en
 		      struct wall_ms now, struct event *e)
 {
 	*e = (struct event){.at = now, .kind = kind, .host = h->name, .deployment = {c->deployment}};
-	e->chunk = (struct event_chunk){c->number, c->at_wall_ms, 1};
+	e->chunk = (struct event_chunk){h->spool_hi, h->spool_lo, c->number, 1};
 	return name_set(&e->app, c->app) && bytes_id128(c->trace_id, &e->trace.hi, &e->trace.lo);
 }
 

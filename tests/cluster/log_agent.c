@@ -64,6 +64,9 @@ static void on_up(void *arg, const char *coordinator)
 	Wavetrain__Agent__Hello hello = WAVETRAIN__AGENT__HELLO__INIT;
 	hello.protocol_min = hello.protocol_max = 1;
 	hello.generation = bundle.generation;
+	uint64_t hi, lo;
+	driver_spool_id(driver, &hi, &lo);
+	hello.spool_id = id128_bytes(&arena, hi, lo);
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
 	e.hello = &hello;
 	send_envelope(&e);

@@ -182,7 +182,7 @@ static void an_event_comes_back_whole(void **state)
 				 .from = "QUEUED",
 				 .to = "ASSIGNED",
 				 .trace = {1, 2},
-				 .chunk = {9, -8, 7}};
+				 .chunk = {5, 8, 9, 7}};
 	static struct event got;
 	memset(e.text, 'x', sizeof e.text - 1);
 	events_add(ev, &e);
@@ -196,47 +196,49 @@ static void an_event_comes_back_whole(void **state)
 	assert_string_equal(got.text, e.text);
 	assert_int_equal(got.trace.lo, 2);
 	assert_int_equal(got.chunk.number, 9);
-	assert_int_equal(got.chunk.made_ms, -8);
+	assert_int_equal(got.chunk.spool_hi, 5);
+	assert_int_equal(got.chunk.spool_lo, 8);
 	assert_int_equal(got.chunk.line, 7);
 }
 
 /* ---- chunks ---- */
 
-static bool seen(uint64_t chunk, uint32_t line, int64_t made)
+static bool seen(uint64_t spool, uint64_t chunk, uint32_t line)
 {
 	const struct name host = {"web-1"};
-	const struct event_chunk c = {chunk, made, line};
+	const struct event_chunk c = {1, spool, chunk, line};
 	return events_chunk_seen(ev, &host, &c);
 }
 
-static void add_line(uint64_t chunk, uint32_t line, int64_t made)
+static void add_line(uint64_t spool, uint64_t chunk, uint32_t line)
 {
-	struct event e = {.kind = EVENT_LOG, .at = {1}, .host = {"web-1"}, .chunk = {chunk, made, line}};
+	struct event e = {.kind = EVENT_LOG, .at = {1}, .host = {"web-1"}, .chunk = {1, spool, chunk, line}};
 	events_add(ev, &e);
 }
 
 static void lines_that_were_told_are_known_after_a_kill(void **state)
 {
-	add_line(5, 1, 100);
-	add_line(6, 1, 110);
-	add_line(6, 2, 110);
+	add_line(9, 5, 1);
+	add_line(9, 6, 1);
+	add_line(9, 6, 2);
 	crash();
 	open_store();
-	assert_true(seen(5, 9, 100));
-	assert_true(seen(6, 2, 110));
-	assert_false(seen(6, 3, 110));
-	assert_false(seen(7, 1, 110));
+	assert_true(seen(9, 5, 9));
+	assert_true(seen(9, 6, 2));
+	assert_false(seen(9, 6, 3));
+	assert_false(seen(9, 7, 1));
 }
 
-static void a_clock_that_goes_back_makes_no_repeat_new_and_a_new_spool_is_new(void **state)
+static void a_new_spool_begins_anew(void **state)
 {
-	add_line(10, 1, 100);
-	add_line(11, 1, 50);
-	assert_true(seen(10, 1, 100));
-	assert_false(seen(1, 1, 200));
-	add_line(1, 1, 200);
-	assert_false(seen(2, 1, 201));
-	assert_true(seen(1, 1, 200));
+	add_line(9, 11, 1);
+	assert_true(seen(9, 1, 1));
+	assert_false(seen(10, 1, 1));
+	add_line(10, 1, 1);
+	crash();
+	open_store();
+	assert_true(seen(10, 1, 1));
+	assert_false(seen(10, 2, 1));
 }
 
 /* ---- bounds ---- */
@@ -516,7 +518,7 @@ int main(void)
 		T(after_a_power_cut_no_number_comes_twice),
 		T(an_event_comes_back_whole),
 		T(lines_that_were_told_are_known_after_a_kill),
-		T(a_clock_that_goes_back_makes_no_repeat_new_and_a_new_spool_is_new),
+		T(a_new_spool_begins_anew),
 		T(the_oldest_go_first_and_lines_do_not_push_events_out),
 		T(what_is_too_old_goes),
 		T(a_time_is_found),

@@ -63,14 +63,19 @@ static void send_envelope(envelope *e)
 	arena_done(&a);
 }
 
-static void hello(void)
+static void hello(uint64_t spool)
 {
+	struct arena a;
+	arena_init(&a);
 	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Hello m = WAVETRAIN__AGENT__HELLO__INIT;
 	m.protocol_min = m.protocol_max = 1;
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
 	e.hello = &m;
+	if (spool != 0)
+		m.spool_id = id128_bytes(&a, 1, spool);
 	send_envelope(&e);
+	arena_done(&a);
 }
 
 static void open_drive(void)
@@ -84,7 +89,7 @@ static void open_drive(void)
 	drive = drive_new(&cfg, &ports, f.st, ev);
 	PRE(view_host(f.st, &f.a, &host, &row) == E_OK);
 	drive_session_opened(drive, 5, &host, row.generation, f.now);
-	hello();
+	hello(0);
 }
 
 static int begin(void **state)
@@ -106,18 +111,17 @@ static int end(void **state)
 	return 0;
 }
 
-static void chunk_init(Wavetrain__Agent__Chunk *c, uint64_t number, int64_t made)
+static void chunk_init(Wavetrain__Agent__Chunk *c, uint64_t number)
 {
 	static char app[] = "shop";
 	wavetrain__agent__chunk__init(c);
 	c->number = number;
 	c->app = app;
 	c->deployment = 7;
-	c->at_wall_ms = made;
 }
 
 /* Reports up to two chunks: `nr` lines "<number>.<i>" in the first; then, when `result` is set, a result. */
-static void report(uint64_t number, int64_t made, size_t nr, uint64_t dropped, bool result)
+static void report(uint64_t number, size_t nr, uint64_t dropped, bool result)
 {
 	static char text[8][32], stream[] = "output";
 	char *lines[8];
@@ -130,8 +134,8 @@ static void report(uint64_t number, int64_t made, size_t nr, uint64_t dropped, b
 		snprintf(text[i], sizeof text[i], "%llu.%zu", (unsigned long long)number, i);
 		lines[i] = text[i];
 	}
-	chunk_init(&c, number, made);
-	chunk_init(&second, number + 1, made);
+	chunk_init(&c, number);
+	chunk_init(&second, number + 1);
 	log.stream = stream;
 	log.lines = lines;
 	log.n_lines = nr;
@@ -163,10 +167,10 @@ static const char *lines_told(void)
 
 static void lines_become_events_and_are_acknowledged(void **state)
 {
-	report(1, 100, 2, 0, false);
+	report(1, 2, 0, false);
 	assert_string_equal(lines_told(), "1.0|1.1|");
 	assert_int_equal(acked, 1);
-	report(2, 110, 1, 37, false);
+	report(2, 1, 37, false);
 	assert_string_equal(lines_told(),
 			    "1.0|1.1|(37 lines are missing here: more than the host may send)|2.0|");
 }
@@ -174,14 +178,14 @@ static void lines_become_events_and_are_acknowledged(void **state)
 /* The coordinator died after it wrote and before it acknowledged: the next one has the same story. */
 static void a_chunk_that_was_written_is_not_told_by_the_next_coordinator(void **state)
 {
-	report(1, 100, 2, 0, false);
+	report(1, 2, 0, false);
 	drive_free(drive);
 	open_drive();
-	report(1, 100, 2, 0, false);
+	report(1, 2, 0, false);
 	assert_string_equal(lines_told(), "1.0|1.1|");
 	assert_int_equal(acks, 2);
 	assert_int_equal(acked, 1);
-	report(2, 100, 1, 0, false);
+	report(2, 1, 0, false);
 	assert_string_equal(lines_told(), "1.0|1.1|2.0|");
 }
 
@@ -189,29 +193,39 @@ static void a_chunk_that_was_written_is_not_told_by_the_next_coordinator(void **
 static void the_rest_of_a_chunk_is_told(void **state)
 {
 	const struct name host = {"eu-1"};
-	const struct event_chunk half = {1, 100, 2};
+	const struct event_chunk half = {0, 0, 1, 2};
 	events_chunk_told(ev, &host, &half);
-	report(1, 100, 4, 0, false);
+	report(1, 4, 0, false);
 	assert_string_equal(lines_told(), "1.2|1.3|");
 }
 
 static void what_was_not_committed_comes_again_without_its_lines(void **state)
 {
 	refuse = true;
-	report(1, 100, 2, 0, true);
+	report(1, 2, 0, true);
 	assert_int_equal(acks, 0);
 	refuse = false;
-	report(1, 100, 2, 0, true);
+	report(1, 2, 0, true);
 	assert_int_equal(acked, 2);
 	assert_string_equal(lines_told(), "1.0|1.1|");
+}
+
+static void a_host_whose_disk_was_emptied_begins_anew(void **state)
+{
+	hello(8);
+	report(3, 1, 0, false);
+	hello(9);
+	report(1, 1, 0, false);
+	report(1, 1, 0, false);
+	assert_string_equal(lines_told(), "3.0|1.0|");
 }
 
 static void each_host_counts_for_itself(void **state)
 {
 	const struct name other = {"eu-2"};
-	const struct event_chunk far = {1000, 100, 1};
+	const struct event_chunk far = {0, 0, 1000, 1};
 	events_chunk_told(ev, &other, &far);
-	report(1, 100, 1, 0, false);
+	report(1, 1, 0, false);
 	assert_string_equal(lines_told(), "1.0|");
 }
 
@@ -223,6 +237,7 @@ int main(void)
 		T(a_chunk_that_was_written_is_not_told_by_the_next_coordinator),
 		T(the_rest_of_a_chunk_is_told),
 		T(what_was_not_committed_comes_again_without_its_lines),
+		T(a_host_whose_disk_was_emptied_begins_anew),
 		T(each_host_counts_for_itself),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
