@@ -319,6 +319,26 @@ void driver_link(struct driver *d, bool up)
 /* ---- reports
  * ------------------------------------------------------------------------------------------------------- */
 
+void driver_log(struct driver *d, const struct name *app, const struct tail_batch *batch)
+{
+	const struct agent_app *a = agent_find(&d->agent, app);
+	static const struct agent_assignment none;
+	const struct agent_assignment *work = a != NULL ? &a->rec.work : &none;
+	struct err e;
+	struct buf b;
+	buf_init(&b);
+	wire_log_encode(app, work->seq, work->deployment, work->trace, batch, spool_next_number(d->spool),
+			wall_now(), &b);
+	int rc = spool_put(d->spool, SPOOL_LOG, b.data, b.len, &e);
+	buf_done(&b);
+	if (rc == E_OK)
+		rc = spool_sync(d->spool, &e);
+	if (rc != E_OK && rc != E_BUSY) /* a full spool counts what it drops */
+		log_error(app->s, "log lines: %s", e.text);
+	if (rc == E_OK && d->ports.changed != NULL)
+		d->ports.changed(d->ports.arg);
+}
+
 /* Field 1 of Report, length-delimited: a packed chunk goes in as it lies in the spool. */
 static void put_chunk(struct buf *out, const struct buf *chunk)
 {

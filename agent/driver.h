@@ -40,6 +40,10 @@ void driver_done(struct driver *d, struct agent_event ev);
 void driver_status(struct driver *d, struct agent_event ev); /* likewise with `ev.status` */
 void driver_link(struct driver *d, bool up);
 
+/* Lines of an app's output, told of the work the app has now. They wait in the spool like reports, and are
+ * dropped and counted there when it is full. */
+void driver_log(struct driver *d, const struct name *app, const struct tail_batch *b);
+
 /* A packed Report with what waits above `after` and fits in `most` bytes, at least one chunk. Returns the
  * last number in it, 0 when nothing waits. */
 uint64_t driver_report(struct driver *d, uint64_t after, size_t most, struct buf *out);

@@ -211,3 +211,26 @@ void wire_chunk_encode(const struct agent_report *r, uint64_t number, struct wal
 		return;
 	}
 }
+
+void wire_log_encode(const struct name *app, uint64_t seq, uint64_t deployment, struct trace_id trace,
+		     const struct tail_batch *batch, uint64_t number, struct wall_ms at, struct buf *out)
+{
+	Wavetrain__Agent__Chunk c = WAVETRAIN__AGENT__CHUNK__INIT;
+	Wavetrain__Agent__LogLines log = WAVETRAIN__AGENT__LOG_LINES__INIT;
+	uint8_t id[16];
+	put_u64(id, trace.hi);
+	put_u64(id + 8, trace.lo);
+	log.stream = (char *)(uintptr_t)batch->stream;
+	log.lines = (char **)(uintptr_t)batch->lines;
+	log.n_lines = batch->nr;
+	log.dropped = batch->dropped;
+	c.number = number;
+	c.app = (char *)(uintptr_t)app->s;
+	c.seq = seq;
+	c.deployment = deployment;
+	c.trace_id = view(id, sizeof(id));
+	c.at_wall_ms = at.v;
+	c.what_case = WAVETRAIN__AGENT__CHUNK__WHAT_LOG;
+	c.log = &log;
+	pack(&c, out);
+}

@@ -6,6 +6,7 @@
 #define AGENT_WIRE_H
 
 #include "agent/core/agent.h"
+#include "agent/steps/tail_batch.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "proto/agent.pb-c.h"
@@ -46,5 +47,9 @@ must_check int wire_desired_decode(struct arena *a, const Wavetrain__Agent__Desi
 
 /* One chunk, packed, at the end of `out`. */
 void wire_chunk_encode(const struct agent_report *r, uint64_t number, struct wall_ms at, struct buf *out);
+
+/* The same for lines of a program's output, told of the assignment it runs for; seq 0 = of none. */
+void wire_log_encode(const struct name *app, uint64_t seq, uint64_t deployment, struct trace_id trace,
+		     const struct tail_batch *batch, uint64_t number, struct wall_ms at, struct buf *out);
 
 #endif

@@ -195,6 +195,28 @@ static void check_disk(struct daemon *d, struct arena *a, admin_check_fn *each, 
 	each(arg, &c);
 }
 
+static void check_events(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
+{
+	struct event_store_stats s;
+	event_store_stats(d->event_store, &s);
+	unsigned long long events = s.events_dropped, logs = s.logs_dropped, damaged = s.damaged_bytes;
+	struct admin_check c = {
+		.name = "events",
+		.result = events + logs + damaged > 0 ? "warn" : "ok",
+		.fix = "free space on the disk of the data directory; deployments go on meanwhile"};
+	c.text = arena_printf(a, "%llu MiB of events, %llu MiB of log lines kept",
+			      (unsigned long long)s.events_bytes >> 20,
+			      (unsigned long long)s.logs_bytes >> 20);
+	if (events + logs > 0)
+		c.text = arena_printf(a, "%llu events and %llu log lines were not kept since the start: %s",
+				      events, logs, s.trouble);
+	else if (damaged > 0) {
+		c.text = arena_printf(a, "%llu damaged bytes of events were skipped at the start", damaged);
+		c.fix = "after a power cut that is expected; otherwise look at the disk";
+	}
+	each(arg, &c);
+}
+
 static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct daemon *d = b;
@@ -208,6 +230,7 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 				   .fix = "look at the coordinator's log"};
 	each(arg, &lead);
 	check_disk(d, a, each, arg);
+	check_events(d, a, each, arg);
 }
 
 const struct admin_backend_ops backend_ops = {.state = state_op,

@@ -14,7 +14,7 @@
 #include "coordinator/artifact/store.h"
 #include "sys/log.h"
 
-enum { EVENTS_KEPT = 16384 };
+enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------------
@@ -144,6 +144,13 @@ static int open_consensus(struct daemon *d, struct err *e)
 	return consensus_open(&d->consensus, &d->loop, &cfg, e);
 }
 
+static int open_events(struct daemon *d, struct err *e)
+{
+	char path[CONFIG_PATH_CAP];
+	d->events = events_new(EVENTS_KEPT, 1);
+	return event_store_open(&d->event_store, config_path(&d->cfg, "events", path), NULL, d->events, e);
+}
+
 static int open_drive(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
@@ -158,7 +165,6 @@ static int open_drive(struct daemon *d, struct err *e)
 					 .lost_ms = d->cfg.lost_ms,
 					 .grace_ms = d->cfg.grace_ms,
 					 .artifact_url = d->artifact_url};
-	d->events = events_new(EVENTS_KEPT, 1);
 	d->drive = drive_new(&cfg, peers_ports(d, &ports), d->state, d->events);
 	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
 }
@@ -210,7 +216,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
 	static int (*const steps[])(struct daemon *, struct err *) = {
-		open_state, open_consensus, open_drive, open_artifacts, peers_open, open_admin};
+		open_state, open_consensus, open_events, open_drive, open_artifacts, peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
@@ -271,6 +277,7 @@ void daemon_run(struct daemon *d)
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	propose_refused(d);
 	drive_free(d->drive);
+	event_store_close(d->event_store);
 	events_free(d->events);
 	artifact_store_close(d->artifacts);
 	state_free(d->state);

@@ -10,6 +10,7 @@
 #include <uthash.h>
 #include <uv.h>
 
+#include "coordinator/adapters/event_store.h"
 #include "coordinator/admin/admin.h"
 #include "coordinator/config.h"
 #include "coordinator/consensus/consensus.h"
@@ -26,6 +27,7 @@ struct daemon {
 	struct state *state;
 	struct consensus *consensus;
 	struct events *events;
+	struct event_store *event_store;
 	struct drive *drive;
 	struct edge *edge;
 	struct admin *admin;

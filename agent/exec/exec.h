@@ -25,7 +25,8 @@ struct exec {
 	const char *root;
 	const char *const *users; /* that programs may run as; asked only when we are root */
 	int user_count;
-	uid_t agent; /* the one uid besides our own whose records we take */
+	uid_t agent;	   /* the one uid besides our own whose records we take */
+	gid_t agent_group; /* may read what programs print */
 	struct app *apps;
 	struct cgroup home; /* groups of apps are made below it; version CGROUP_NONE: none can be */
 	char group_prefix[32];

@@ -108,6 +108,7 @@ static bool make_dirs(void)
 static bool find_agent(void)
 {
 	ex.agent = geteuid();
+	ex.agent_group = getegid();
 	if (!opt.agent)
 		return true;
 	struct passwd *pw = getpwnam(opt.agent);
@@ -116,6 +117,7 @@ static bool find_agent(void)
 		return false;
 	}
 	ex.agent = pw->pw_uid;
+	ex.agent_group = pw->pw_gid;
 	return true;
 }
 

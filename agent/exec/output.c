@@ -14,6 +14,9 @@ static void log_open(struct app *a)
 	struct stat st;
 	store_path(path, a->x, a->name, "output.log");
 	a->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (a->log_fd >= 0 && fchown(a->log_fd, (uid_t)-1, a->x->agent_group) != 0)
+		log_warn(a->name,
+			 "output.log cannot be given to the agent's group; the agent may not show it");
 	a->log_len = a->log_fd >= 0 && fstat(a->log_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 

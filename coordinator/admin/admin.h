@@ -114,10 +114,6 @@ struct admin_backend_ops {
 	int (*upload_data)(void *b, void *upload, const uint8_t *p, size_t n, struct err *e);
 	int (*upload_finish)(void *b, void *upload, struct release *release, struct err *e);
 	void (*upload_cancel)(void *b, void *upload);
-	/* Log lines of one deployment (host "" = all), where they last. May be NULL: then those still in the
-	 * ring of events are given. */
-	int (*logs)(void *b, struct arena *a, struct deployment_id id, const char *host, admin_line_fn *each,
-		    void *arg);
 	/* The coordinator's own checks: disk, quorum, peers, certificates. May be NULL. */
 	void (*doctor)(void *b, struct arena *a, admin_check_fn *each, void *arg);
 };

@@ -16,6 +16,7 @@ enum {
 	ADMIN_REQUEST_MS = 10000,     /* from connect to a whole request */
 	ADMIN_UPLOAD_IDLE_MS = 60000, /* between two data frames */
 	ADMIN_BACKLOG_MAX = 64 << 20, /* bytes not read by a watcher before it is dropped */
+	ADMIN_BACKLOG_WAIT = 1 << 20, /* old events are sent no faster than they are read */
 	ADMIN_TICK_MS = 100,
 };
 
@@ -55,7 +56,11 @@ struct admin_conn {
 	void (*then)(struct admin_conn *c, const struct command_reply *reply);
 	/* watching */
 	bool watching, dirty, whole_stream;
+	bool told_gap;	     /* since it had all there was */
+	bool ends;	     /* when seen_event reaches `until`, which was the newest when it began */
 	uint64_t seen_event; /* number of the newest event looked at */
+	uint64_t until;
+	struct admin_logs *logs; /* in the arena; NULL: another verb */
 	struct deployment_id watched;
 	int64_t last_view_ms;
 	/* upload */
@@ -137,6 +142,12 @@ void admin_send_rollout(struct admin_conn *c, Admin__Rollout *row);
 /* admin_watch.c */
 void admin_watch_start(struct admin_conn *c, const struct deployment *d, uint64_t cursor);
 void admin_watch_tick(struct admin_conn *c);
+void admin_send_event(struct admin_conn *c, const struct event *e);
+void admin_send_gap(struct admin_conn *c); /* once, until it has all there is */
+bool admin_backlogged(const struct admin_conn *c);
+
+/* admin_logs.c */
+void admin_logs_tick(struct admin_conn *c);
 
 /* admin_release.c */
 void admin_upload_data(struct admin_conn *c, const uint8_t *p, size_t n);

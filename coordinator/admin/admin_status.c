@@ -232,7 +232,7 @@ void admin_history(struct admin_conn *c)
 	send_rollouts(&rows);
 }
 
-/* ---- explain and logs ---- */
+/* ---- explain ---- */
 
 static void send_lines(struct waiting *w)
 {
@@ -256,41 +256,6 @@ void admin_explain(struct admin_conn *c)
 				  state, d.reason && d.reason[0] ? ": " : "", admin_str(d.reason)));
 	if (ADMIN_OPS(c)->explain)
 		ADMIN_OPS(c)->explain(ADMIN_B(c), &c->arena, d.id, add_line, &w);
-	send_lines(&w);
-	admin_done_rollout(c, 0, d.id, 0, "");
-}
-
-/* What the ring still holds of the hosts' log lines. */
-static void ring_logs(struct waiting *w, struct deployment_id id, const char *host)
-{
-	const struct events *ev = w->c->admin->config.events;
-	const struct event *e;
-	uint64_t missed;
-	for (uint64_t after = 0; (e = events_after(ev, after, &missed)); after = e->number)
-		if (e->kind == EVENT_LOG && e->deployment.v == id.v &&
-		    (!host[0] || strcmp(host, e->host.s) == 0))
-			add_line(w, arena_printf(&w->c->arena, "%s %s: %s", e->host.s, e->from, e->text));
-}
-
-void admin_logs(struct admin_conn *c)
-{
-	struct waiting w = {.c = c};
-	struct deployment d;
-	struct host host;
-	const char *wanted = c->request->rollout->host;
-	int rc = E_OK;
-	if (!admin_need_rollout(c, c->request->rollout, &d))
-		return;
-	if (wanted[0] && !admin_need_host(c, wanted, &host))
-		return;
-	if (ADMIN_OPS(c)->logs)
-		rc = ADMIN_OPS(c)->logs(ADMIN_B(c), &c->arena, d.id, wanted, add_line, &w);
-	else
-		ring_logs(&w, d.id, wanted);
-	if (rc != E_OK) {
-		admin_fail(c, rc, NULL, "the log lines could not be read: %s", err_text(rc));
-		return;
-	}
 	send_lines(&w);
 	admin_done_rollout(c, 0, d.id, 0, "");
 }

@@ -2,9 +2,9 @@
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/state/machines.h"
 
-enum { VIEW_MS = 1000, EVENTS_PER_TICK = 1000 };
+enum { VIEW_MS = 1000, EVENTS_PER_TICK = 2000 };
 
-static void send_event(struct admin_conn *c, const struct event *e)
+void admin_send_event(struct admin_conn *c, const struct event *e)
 {
 	Admin__Event event = ADMIN__EVENT__INIT;
 	Admin__Reply reply = ADMIN__REPLY__INIT;
@@ -33,7 +33,7 @@ static void send_reset(struct admin_conn *c)
 	Admin__Reply reply = ADMIN__REPLY__INIT;
 	event.reset = true;
 	event.kind = admin_str("reset");
-	event.reason = admin_str("events in between are gone here; what follows begins later");
+	event.reason = admin_str("some in between are not kept here any more; what follows begins later");
 	event.at_ms = ADMIN_OPS(c)->now(ADMIN_B(c)).v;
 	reply.body_case = ADMIN__REPLY__BODY_EVENT;
 	reply.event = &event;
@@ -45,21 +45,35 @@ static bool wanted(const struct admin_conn *c, const struct event *e)
 	return c->whole_stream || e->deployment.v == c->watched.v;
 }
 
-/* True when the ring is read to its end. */
+void admin_send_gap(struct admin_conn *c)
+{
+	if (!c->told_gap)
+		send_reset(c);
+	c->told_gap = true;
+}
+
+bool admin_backlogged(const struct admin_conn *c)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->pipe) > ADMIN_BACKLOG_WAIT;
+}
+
+/* True when there is nothing more for now. */
 static bool send_events(struct admin_conn *c)
 {
-	for (int i = 0; i < EVENTS_PER_TICK; i++) {
+	for (int i = 0; i < EVENTS_PER_TICK && !c->closing && !admin_backlogged(c); i++) {
 		uint64_t missed;
 		const struct event *e = events_after(c->admin->config.events, c->seen_event, &missed);
-		if (!e)
+		if (!e || (c->ends && e->number > c->until)) {
+			c->told_gap = false;
 			return true;
+		}
 		if (missed && c->seen_event)
-			send_reset(c);
+			admin_send_gap(c);
 		c->seen_event = e->number;
 		if (!wanted(c, e))
 			continue;
 		c->dirty = true;
-		send_event(c, e);
+		admin_send_event(c, e);
 	}
 	return false;
 }
@@ -97,9 +111,15 @@ static void tick_rollout(struct admin_conn *c)
 
 void admin_watch_tick(struct admin_conn *c)
 {
+	if (c->logs) {
+		admin_logs_tick(c);
+		return;
+	}
 	bool all = send_events(c);
 	if (!c->whole_stream && all && !c->closing)
 		tick_rollout(c);
+	if (c->ends && all && !c->closing)
+		admin_done(c, 0, "%s", "");
 }
 
 void admin_watch_start(struct admin_conn *c, const struct deployment *d, uint64_t cursor)
@@ -129,14 +149,10 @@ void admin_events(struct admin_conn *c)
 	bool future = args->cursor > events_newest(c->admin->config.events);
 	c->whole_stream = true;
 	c->seen_event = future ? 0 : args->cursor;
+	c->ends = !args->follow;
+	c->until = events_newest(c->admin->config.events);
 	if (future)
 		send_reset(c);
-	if (args->follow) {
-		c->watching = true;
-		admin_watch_tick(c);
-		return;
-	}
-	while (!send_events(c) && !c->closing)
-		;
-	admin_done(c, 0, "%s", "");
+	c->watching = true;
+	admin_watch_tick(c);
 }

@@ -96,6 +96,10 @@ struct json_t;
 struct json_t *
 cli_json(const ProtobufCMessage *m); /* field names of proto/admin.proto; times as RFC 3339; new reference */
 
+/* cli_logs.c: one line that a program printed */
+void cli_log_text(struct buf *out, const Admin__Event *e, bool timestamp);
+struct json_t *cli_log_json(const Admin__Event *e); /* new reference */
+
 /* cli_show.c: replies of nouns as tables */
 void cli_show(struct cli *c, const Admin__Reply *reply, int64_t now_ms, struct buf *out);
 
@@ -164,6 +168,7 @@ int cli_run_rollback(struct cli *c);
 int cli_run_verb(struct cli *c);
 int cli_run_watch(struct cli *c);
 int cli_run_events(struct cli *c);
+int cli_run_logs(struct cli *c);
 int cli_run_push(struct cli *c);
 int cli_run_lint(struct cli *c);
 int cli_run_schema(struct cli *c);

@@ -50,6 +50,7 @@ struct parse {
 	struct cli_args *out;
 	char *why;
 	size_t why_cap;
+	unsigned options; /* of the command, by bit: letters may mean something else for another one */
 	struct option longs[ARRAY_LEN(globals) + CLI_OPTIONS_MAX + 1];
 	char shorts[64];
 };
@@ -106,6 +107,7 @@ bool cli_parse_duration(const char *s, int64_t *ms)
 static void make_tables(struct parse *p, unsigned options, bool stop_at_word)
 {
 	size_t n = 0, s = 0;
+	p->options = options;
 	if (stop_at_word)
 		p->shorts[s++] = '+';
 	p->shorts[s++] = ':';
@@ -184,7 +186,7 @@ static bool set_letter(struct parse *p, int letter, const char *arg)
 		if (letters[i].letter == letter)
 			return set_global(p, letters[i].g, arg);
 	for (size_t i = 0; i < options_nr; i++)
-		if (options_table[i].letter == letter)
+		if (options_table[i].letter == letter && (options_table[i].bit & p->options))
 			return set_row_option(p, bit_number(options_table[i].bit), arg);
 	return refuse(p, "unknown option -%c", letter);
 }

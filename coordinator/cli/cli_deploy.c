@@ -15,14 +15,18 @@ static const char *environment(const struct cli *c)
 	return given ? given : env ? env : "";
 }
 
-/* A word that is "r-..." names a rollout; for rollback another word is an application. */
+/* A word that is "r-..." names a rollout; for rollback and logs another word is an application. Logs of one
+ * are those of all environments unless --env says otherwise. */
 void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
 {
 	const char *wave = cli_option(&c->args, OPT_WAVE), *host = cli_option(&c->args, OPT_HOST);
-	bool is_app = c->args.row->id == CMD_ROLLBACK && strncmp(word, "r-", 2) != 0;
+	bool by_app = c->args.row->id == CMD_ROLLBACK || c->args.row->id == CMD_LOGS;
+	bool is_app = by_app && word[0] != '\0' && strncmp(word, "r-", 2) != 0;
 	args->deployment = text(is_app ? "" : word);
 	args->app = text(is_app ? word : "");
 	args->env = text(word[0] == '\0' || is_app ? environment(c) : "");
+	if (is_app && c->args.row->id == CMD_LOGS)
+		args->env = text(cli_option(&c->args, OPT_ENV));
 	args->promote_full = cli_option(&c->args, OPT_FULL) != NULL;
 	args->has_wave = wave != NULL;
 	args->wave = wave && atoi(wave) > 0 ? (uint32_t)atoi(wave) - 1 : UINT32_MAX;

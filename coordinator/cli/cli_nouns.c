@@ -331,6 +331,7 @@ static const struct {
 	{CMD_STATUS, cli_run_watch},
 	{CMD_WATCH, cli_run_watch},
 	{CMD_EVENTS, cli_run_events},
+	{CMD_LOGS, cli_run_logs},
 	{CMD_EXPLAIN, cli_run_explain},
 	{CMD_PAUSE, cli_run_verb},
 	{CMD_RESUME, cli_run_verb},

@@ -164,10 +164,7 @@ static void show_audits(struct show *s, const Admin__Audits *m)
 
 static void show_lines(struct show *s, const Admin__Lines *m)
 {
-	const char *grep = cli_option(&s->c->args, OPT_GREP);
 	for (size_t i = 0; i < m->n_v; i++) {
-		if (grep && !strstr(m->v[i], grep))
-			continue;
 		cli_put_cut(s->out, m->v[i], SIZE_MAX);
 		buf_puts(s->out, "\n");
 	}

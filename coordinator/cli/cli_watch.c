@@ -17,6 +17,7 @@ enum { REDRAW_MS = 100, RECONNECT_MS = 1000, LOST_MS = 60000 };
 struct watch {
 	struct cli *c;
 	struct client cl;
+	enum command_id verb;
 	Admin__RolloutArgs args;
 	char id[DEPLOYMENT_ID_CAP];
 	uint64_t cursor;
@@ -27,6 +28,7 @@ struct watch {
 	bool ended, wanted_back;
 	int exit_code;
 	struct buf out;
+	json_t *lines; /* logs -o json: all of them */
 };
 
 /* ---- what is shown ---- */
@@ -119,16 +121,43 @@ static void json_line(struct watch *w, const char *key, const ProtobufCMessage *
 
 /* ---- one reply ---- */
 
+static void show_line(struct watch *w, const Admin__Event *e)
+{
+	if (w->c->args.format == FORMAT_TEXT) {
+		cli_log_text(&w->out, e, w->c->args.timestamps);
+	} else if (w->c->args.format == FORMAT_JSON) {
+		json_array_append_new(w->lines, cli_log_json(e));
+		return;
+	} else {
+		json_t *o = cli_log_json(e);
+		char *text = json_dumps(o, JSON_COMPACT);
+		buf_printf(&w->out, "%s\n", text);
+		free(text);
+		json_decref(o);
+	}
+	cli_flush(&w->out);
+}
+
+static void take_line(struct watch *w, const Admin__Event *e)
+{
+	if (e->reset)
+		cli_note(w->c, "Some lines before these are not kept any more.");
+	else
+		show_line(w, e);
+}
+
 static void take_event(struct watch *w, const Admin__Event *e)
 {
 	bool log = strcmp(e->kind, "log") == 0;
-	/* Numbers start anew on another coordinator; a repeated one after a reconnect was shown already. */
+	/* Another coordinator has other numbers; a repeated one after a reconnect was shown already. */
 	if (e->reset)
 		w->cursor = 0;
 	if (e->cursor && e->cursor <= w->cursor)
 		return;
 	w->cursor = e->cursor ? e->cursor : w->cursor;
-	if (w->c->args.format == FORMAT_JSONL)
+	if (w->verb == CMD_LOGS)
+		take_line(w, e);
+	else if (w->c->args.format == FORMAT_JSONL)
 		json_line(w, "event", &e->base);
 	else if (w->c->args.format == FORMAT_TEXT && !w->c->out.animate && (!log || w->c->args.verbose))
 		event_line(w, e);
@@ -173,11 +202,11 @@ static bool connect_again(struct watch *w)
 	w->cl.quiet = true;
 	w->cl.deadline_ms = w->deadline_ms;
 	cli_request_init(w->c, &rq);
-	rq.verb = CMD_WATCH;
+	rq.verb = (uint32_t)w->verb;
 	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
 	rq.rollout = &w->args;
 	w->args.cursor = w->cursor;
-	if (w->id[0])
+	if (w->id[0] && w->verb == CMD_WATCH)
 		w->args.deployment = w->id;
 	return client_send(&w->cl, &rq.base);
 }
@@ -271,7 +300,8 @@ static int run(struct watch *w)
 
 static int watch_args(struct cli *c, const Admin__RolloutArgs *args, bool wanted_back)
 {
-	struct watch w = {.c = c, .args = *args, .wanted_back = wanted_back, .cursor = args->cursor};
+	struct watch w = {
+		.c = c, .verb = CMD_WATCH, .args = *args, .wanted_back = wanted_back, .cursor = args->cursor};
 	cli_catch_interrupt();
 	int rc = client_open(c, &w.cl); /* says why when nobody answers at all */
 	if (rc != EXIT_DONE)
@@ -322,42 +352,106 @@ int cli_run_watch(struct cli *c)
 
 /* ---- events ---- */
 
-/* The same loop without a model; it ends with the stream. */
-int cli_run_events(struct cli *c)
+/* Follows a stream without a model until it ends. */
+static void read_stream(struct watch *w)
 {
-	struct watch w = {.c = c};
-	Admin__Request rq;
-	const char *cursor = cli_option(&c->args, OPT_CURSOR);
-	admin__rollout_args__init(&w.args);
-	w.args.cursor = cursor ? strtoull(cursor, NULL, 10) : 0;
-	w.args.follow = cli_option(&c->args, OPT_FOLLOW) != NULL;
-	int rc = client_open(c, &w.cl);
-	if (rc != EXIT_DONE)
-		return rc;
-	w.cl.quiet = true;
-	w.cl.deadline_ms = c->args.timeout_ms ? w.cl.deadline_ms : 0;
-	buf_init(&w.out);
-	c->out.animate = false;
-	cli_catch_interrupt();
-	cli_request_init(c, &rq);
-	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
-	rq.rollout = &w.args;
-	client_send(&w.cl, &rq.base);
-	while (!w.ended) {
+	while (!w->ended) {
 		Admin__Reply *reply = NULL;
-		enum client_event ev = client_next(&w.cl, -1, &reply);
+		enum client_event ev = client_next(&w->cl, -1, &reply);
 		if (ev == CLIENT_REPLY) {
-			take(&w, reply);
+			take(w, reply);
 			continue;
 		}
-		w.exit_code = ev == CLIENT_INTERRUPTED ? EXIT_INTERRUPTED
-			      : ev == CLIENT_TIMEOUT   ? EXIT_TIMEOUT
-						       : EXIT_UNAVAILABLE;
+		if (ev == CLIENT_END && w->args.follow && reconnect(w))
+			continue;
+		w->exit_code = ev == CLIENT_INTERRUPTED ? EXIT_INTERRUPTED
+			       : ev == CLIENT_TIMEOUT	? EXIT_TIMEOUT
+							: EXIT_UNAVAILABLE;
+		return;
+	}
+}
+
+static int run_stream(struct watch *w)
+{
+	int rc = client_open(w->c, &w->cl); /* says why when nobody answers at all */
+	if (rc != EXIT_DONE)
+		return rc;
+	client_close(&w->cl);
+	buf_init(&w->out);
+	w->c->out.animate = false;
+	w->deadline_ms = w->c->args.timeout_ms ? cli_mono_ms() + w->c->args.timeout_ms : 0;
+	cli_catch_interrupt();
+	if (connect_again(w) || reconnect(w))
+		read_stream(w);
+	client_close(&w->cl);
+	buf_done(&w->out);
+	return w->exit_code;
+}
+
+static uint64_t number_option(const struct cli *c, unsigned bit)
+{
+	const char *s = cli_option(&c->args, bit);
+	return s ? strtoull(s, NULL, 10) : 0;
+}
+
+int cli_run_events(struct cli *c)
+{
+	struct watch w = {.c = c, .verb = CMD_EVENTS, .cursor = number_option(c, OPT_CURSOR)};
+	admin__rollout_args__init(&w.args);
+	w.args.follow = cli_option(&c->args, OPT_FOLLOW) != NULL;
+	int rc = run_stream(&w);
+	if (!w.ended && w.cursor)
 		cli_note(c, "Stopped. Go on from here: wavetrain events --follow --cursor %llu",
 			 (unsigned long long)w.cursor);
-		break;
-	}
-	client_close(&w.cl);
-	buf_done(&w.out);
-	return w.exit_code;
+	return rc;
+}
+
+/* ---- logs ---- */
+
+static int log_args(struct cli *c, Admin__RolloutArgs *args)
+{
+	const char *since = cli_option(&c->args, OPT_SINCE), *limit = cli_option(&c->args, OPT_LIMIT);
+	const char *grep = cli_option(&c->args, OPT_GREP);
+	int64_t since_ms = 0;
+	admin__rollout_args__init(args);
+	cli_rollout_args(c, args, c->args.words_nr ? c->args.words[0] : "");
+	if (since && (!cli_parse_duration(since, &since_ms) || since_ms <= 0))
+		return cli_error(c, EXIT_USAGE, "E_INVALID", NULL,
+				 "--since: '%.40s' is not a duration (examples: 90s, 10m, 2h)", since);
+	if (limit && (limit[0] < '1' || limit[0] > '9' || strlen(limit) > 9))
+		return cli_error(c, EXIT_USAGE, "E_INVALID", NULL,
+				 "--limit takes a number from 1, not '%.40s'", limit);
+	args->since_ms = (uint64_t)since_ms;
+	args->limit = (uint32_t)number_option(c, OPT_LIMIT);
+	args->grep = (char *)(uintptr_t)(grep ? grep : "");
+	args->follow = cli_option(&c->args, OPT_FOLLOW) != NULL;
+	if (args->follow && c->args.format == FORMAT_JSON)
+		return cli_error(c, EXIT_USAGE, "E_INVALID", "use -o jsonl",
+				 "one JSON document cannot follow what has no end");
+	return EXIT_DONE;
+}
+
+static void print_lines(struct watch *w)
+{
+	struct buf out;
+	char *text = json_dumps(w->lines, JSON_INDENT(2));
+	buf_init(&out);
+	buf_printf(&out, "%s\n", text);
+	cli_flush(&out);
+	buf_done(&out);
+	free(text);
+}
+
+int cli_run_logs(struct cli *c)
+{
+	struct watch w = {.c = c, .verb = CMD_LOGS};
+	int rc = log_args(c, &w.args);
+	if (rc != EXIT_DONE)
+		return rc;
+	w.lines = json_array();
+	rc = run_stream(&w);
+	if (rc == EXIT_DONE && c->args.format == FORMAT_JSON)
+		print_lines(&w);
+	json_decref(w.lines);
+	return rc;
 }

@@ -1,7 +1,8 @@
 /*
- * ingest.c: reports of agents. Steps and log lines become events; results become one command a report, and
- * the report is acknowledged only when that command is committed. A report that comes twice is harmless: the
- * fold ignores results of tasks that have ended or of assignments that were overtaken.
+ * ingest.c: reports of agents. Steps and log lines become events, which the sink of events has written before
+ * anything is acknowledged; results become one command a report, and the report is acknowledged only when
+ * that command is committed. A report that comes twice is harmless: events know chunks and lines that were
+ * told, the fold ignores results of tasks that have ended or of assignments that were overtaken.
  */
 #include "coordinator/drive/internal.h"
 
@@ -57,7 +58,14 @@ static bool event_for(struct fleet_host *h, const Wavetrain__Agent__Chunk *c, en
 		      struct wall_ms now, struct event *e)
 {
 	*e = (struct event){.at = now, .kind = kind, .host = h->name, .deployment = {c->deployment}};
+	e->chunk = (struct event_chunk){h->spool_hi, h->spool_lo, c->number, 1};
 	return name_set(&e->app, c->app) && bytes_id128(c->trace_id, &e->trace.hi, &e->trace.lo);
+}
+
+static void tell_once(struct drive *d, struct event *e)
+{
+	if (!events_chunk_seen(d->events, &e->host, &e->chunk))
+		events_add(d->events, e);
 }
 
 static void on_step(struct drive *d, struct fleet_host *h, const Wavetrain__Agent__Chunk *c,
@@ -69,19 +77,26 @@ static void on_step(struct drive *d, struct fleet_host *h, const Wavetrain__Agen
 	snprintf(e.from, sizeof e.from, "%s", sm_name(&task_machine, (int)c->step->from));
 	snprintf(e.to, sizeof e.to, "%s", sm_name(&task_machine, (int)c->step->to));
 	clean(e.text, sizeof e.text, c->step->note);
-	events_add(d->events, &e);
+	tell_once(d, &e);
 }
 
 static void on_log(struct drive *d, struct fleet_host *h, const Wavetrain__Agent__Chunk *c,
 		   struct wall_ms now)
 {
+	const Wavetrain__Agent__LogLines *log = c->log;
 	struct event e;
-	for (size_t i = 0; i < c->log->n_lines; i++) {
-		if (!event_for(h, c, EVENT_LOG, now, &e))
-			return;
-		clean(e.from, sizeof e.from, c->log->stream);
-		clean(e.text, sizeof e.text, c->log->lines[i]);
-		events_add(d->events, &e);
+	if (!event_for(h, c, EVENT_LOG, now, &e))
+		return;
+	clean(e.from, sizeof e.from, log->stream);
+	if (log->dropped > 0) {
+		snprintf(e.text, sizeof e.text, "(%llu lines are missing here: more than the host may send)",
+			 (unsigned long long)log->dropped);
+		tell_once(d, &e);
+		e.chunk.line++;
+	}
+	for (size_t i = 0; i < log->n_lines; i++, e.chunk.line++) {
+		clean(e.text, sizeof e.text, log->lines[i]);
+		tell_once(d, &e);
 	}
 }
 

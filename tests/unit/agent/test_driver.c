@@ -67,7 +67,7 @@ static int end(void **state)
 /* Assigns target 1 with `text` as its rendered file; the digest is that of `spec`. */
 static int assign(const char *text)
 {
-	struct agent_assignment as = {.app = {"shop"}, .seq = 1, .fence = {1, 1, 1}};
+	struct agent_assignment as = {.app = {"shop"}, .seq = 1, .fence = {1, 1, 1}, .deployment = 9};
 	struct wire_text texts[2] = {
 		{.target = {{1}}, .spec = (const uint8_t *)text, .spec_len = strlen(text)}};
 	as.target = (struct agent_target){.id = {{1}}, .artifact = {{2}}, .type = "tar.zst"};
@@ -166,6 +166,49 @@ static void a_rendered_file_that_was_changed_is_refused(void **state)
 	buf_done(&b);
 }
 
+/* The report with all that waits, and the last chunk of lines in it. */
+static Wavetrain__Agent__Report *last_lines(const Wavetrain__Agent__Chunk **out)
+{
+	struct buf b;
+	buf_init(&b);
+	driver_report(driver, 0, 1 << 20, &b);
+	Wavetrain__Agent__Report *r = wavetrain__agent__report__unpack(NULL, b.len, b.data);
+	assert_non_null(r);
+	for (size_t i = 0; i < r->n_chunks; i++)
+		if (r->chunks[i]->what_case == WAVETRAIN__AGENT__CHUNK__WHAT_LOG)
+			*out = r->chunks[i];
+	buf_done(&b);
+	return r;
+}
+
+static void lines_are_told_of_the_work_and_outlive_the_agent(void **state)
+{
+	static const char *const lines[] = {"listening on 8080"};
+	const struct tail_batch batch = {"output", lines, 1, 0};
+	const struct name shop = {"shop"}, other = {"other"};
+	const Wavetrain__Agent__Chunk *c = NULL;
+	assert_int_equal(assign(spec), E_OK);
+	unsigned before = changes;
+	driver_log(driver, &shop, &batch);
+	assert_int_equal(changes, before + 1);
+	close_driver();
+	assert_int_equal(open_driver(), E_OK);
+	Wavetrain__Agent__Report *r = last_lines(&c);
+	assert_non_null(c);
+	assert_string_equal(c->log->lines[0], "listening on 8080");
+	assert_int_equal(c->seq, 1);
+	assert_int_equal(c->deployment, 9);
+	assert_int_equal(c->trace_id.len, 16);
+	uint64_t number = c->number;
+	wavetrain__agent__report__free_unpacked(r, NULL);
+	driver_log(driver, &other, &batch); /* one the agent knows nothing of */
+	r = last_lines(&c);
+	assert_true(c->number > number);
+	assert_string_equal(c->app, "other");
+	assert_int_equal(c->seq, 0);
+	wavetrain__agent__report__free_unpacked(r, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +216,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restart_goes_on_where_it_was, begin, end),
 		cmocka_unit_test_setup_teardown(a_small_report_holds_one_chunk_at_a_time, begin, end),
 		cmocka_unit_test_setup_teardown(a_rendered_file_that_was_changed_is_refused, begin, end),
+		cmocka_unit_test_setup_teardown(lines_are_told_of_the_work_and_outlive_the_agent, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

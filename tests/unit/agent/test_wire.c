@@ -101,12 +101,38 @@ static void a_result_keeps_its_numbers(void **state)
 	buf_done(&b);
 }
 
+static void lines_keep_their_work_and_what_was_dropped(void **state)
+{
+	static const char *const lines[] = {"one", "two"};
+	const struct tail_batch batch = {"output", lines, 2, 7};
+	const struct name app = {"shop"};
+	struct buf b;
+	buf_init(&b);
+	wire_log_encode(&app, 4, 5, (struct trace_id){6, 7}, &batch, 12, (struct wall_ms){34}, &b);
+	Wavetrain__Agent__Chunk *c = wavetrain__agent__chunk__unpack(NULL, b.len, b.data);
+	assert_non_null(c);
+	assert_int_equal(c->what_case, WAVETRAIN__AGENT__CHUNK__WHAT_LOG);
+	assert_string_equal(c->app, "shop");
+	assert_int_equal(c->number, 12);
+	assert_int_equal(c->seq, 4);
+	assert_int_equal(c->deployment, 5);
+	assert_int_equal(c->at_wall_ms, 34);
+	assert_int_equal(get_u64(c->trace_id.data + 8), 7);
+	assert_string_equal(c->log->stream, "output");
+	assert_int_equal(c->log->n_lines, 2);
+	assert_string_equal(c->log->lines[1], "two");
+	assert_int_equal(c->log->dropped, 7);
+	wavetrain__agent__chunk__free_unpacked(c, NULL);
+	buf_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_assignment_is_taken_as_it_is, begin, end),
 		cmocka_unit_test_setup_teardown(a_broken_assignment_is_refused, begin, end),
 		cmocka_unit_test(a_result_keeps_its_numbers),
+		cmocka_unit_test(lines_keep_their_work_and_what_was_dropped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

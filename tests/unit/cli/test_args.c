@@ -42,6 +42,16 @@ static void options_stand_anywhere(void **state)
 	assert_string_equal(cli_option(&args, OPT_ENV), "prod");
 }
 
+static void a_letter_is_that_of_the_command(void **state)
+{
+	assert_true(parse("logs checkout -f --since 10m"));
+	assert_non_null(cli_option(&args, OPT_FOLLOW));
+	assert_null(cli_option(&args, OPT_FILE));
+	assert_true(parse("lint -f deploy.yaml"));
+	assert_string_equal(cli_option(&args, OPT_FILE), "deploy.yaml");
+	assert_null(cli_option(&args, OPT_FOLLOW));
+}
+
 static void after_two_dashes_all_are_words(void **state)
 {
 	assert_true(parse("app add -- -x"));
@@ -108,6 +118,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_command_has_one_or_two_words),
 		cmocka_unit_test(options_stand_anywhere),
+		cmocka_unit_test(a_letter_is_that_of_the_command),
 		cmocka_unit_test(after_two_dashes_all_are_words),
 		cmocka_unit_test(labels_repeat_and_need_a_value),
 		cmocka_unit_test(what_is_missing_or_too_much_is_told),

@@ -404,6 +404,69 @@ static void events_come_as_json_lines_with_cursors(void **state)
 	assert_true(said("{\"event\":{\"cursor\":1,"));
 }
 
+static void log_line(const char *host, const char *text)
+{
+	struct event e = {.kind = EVENT_LOG, .at = w.f.now, .app = {"checkout"}, .from = "output"};
+	snprintf(e.host.s, sizeof e.host.s, "%s", host);
+	snprintf(e.text, sizeof e.text, "%s", text);
+	e.deployment.v = 0x7f3a000000000001;
+	events_add(w.events, &e);
+}
+
+static void logs_are_lines_of_hosts_and_inert_on_a_terminal(void **state)
+{
+	start();
+	log_line("eu-1", "listening on 8080");
+	log_line("eu-2", "\033[2J\033]0;owned\007");
+	assert_int_equal(run("logs r-7f3a"), 0);
+	assert_string_equal(buf_cstr(&out), "eu-1 output: listening on 8080\neu-2 output: ?[2J?]0;owned?\n");
+	assert_int_equal(run("logs checkout --host eu-1 --timestamps"), 0);
+	assert_string_equal(buf_cstr(&out), "2023-11-14T22:13:20Z eu-1 output: listening on 8080\n");
+	assert_int_equal(run("logs --grep 8080 -o jsonl --limit 5"), 0);
+	assert_true(said("\"at\":\"2023-11-14T22:13:20Z\",\"app\":\"checkout\",\"deployment\":\"r-7f3a000000000001\","
+			 "\"host\":\"eu-1\",\"stream\":\"output\",\"text\":\"listening on 8080\"}"));
+	assert_int_equal(run("logs checkout -o json"), 0);
+	assert_true(said("[\n  {") && said("\\u001B[2J"));
+	log_line("eu-1", "half a character \xe2\x82");
+	assert_int_equal(run("logs checkout -o jsonl --limit 1"), 0);
+	assert_true(said("\"text\":\"half a character ?""?\"}"));
+	assert_int_equal(run("logs billing"), 0);
+	assert_int_equal(out.len, 0);
+}
+
+static void what_logs_cannot_do_is_told(void **state)
+{
+	assert_int_equal(run("logs nothing"), 1);
+	assert_true(told("E_NOT_FOUND"));
+	assert_int_equal(run("logs checkout --since soon"), 64);
+	assert_int_equal(run("logs checkout --limit -1"), 64);
+	assert_int_equal(run("logs checkout -f -o json"), 64);
+	assert_true(told("jsonl"));
+}
+
+/* Lines come before, between and after two restarts of the coordinator; then a person has seen enough. */
+static void print_and_restart(pid_t pid, int turn)
+{
+	char text[32];
+	if (turn == 0)
+		log_line("eu-1", "before");
+	if (turn == 300 || turn == 2000)
+		world_restart(&w);
+	if (turn > 0 && turn < 4000 && turn % 1000 == 0) {
+		snprintf(text, sizeof text, "turn %d", turn);
+		log_line("eu-1", text);
+	}
+	if (turn > 4000 && said("turn 3000"))
+		kill(pid, SIGINT);
+}
+
+static void following_logs_survives_the_coordinator(void **state)
+{
+	assert_int_equal(run_with("logs checkout -f", print_and_restart), 130);
+	assert_string_equal(buf_cstr(&out), "eu-1 output: before\neu-1 output: turn 1000\n"
+					    "eu-1 output: turn 2000\neu-1 output: turn 3000\n");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -425,6 +488,9 @@ int main(void)
 		T(an_interrupt_detaches),
 		T(a_watch_survives_the_coordinator),
 		T(events_come_as_json_lines_with_cursors),
+		T(logs_are_lines_of_hosts_and_inert_on_a_terminal),
+		T(what_logs_cannot_do_is_told),
+		T(following_logs_survives_the_coordinator),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
