@@ -8,6 +8,7 @@
 #include "agent/host/records.h"
 #include "agent/steps/fetch.h"
 #include "agent/steps/slots.h"
+#include "agent/steps/tail.h"
 
 enum { DETAIL_CAP = 200 };
 
@@ -53,6 +54,7 @@ struct program {
 	struct ask *commands[2]; /* of the probes */
 	struct ask *restarting;	 /* a stop, because the live probe failed */
 	struct ask *asking;	 /* the first status */
+	struct tail *tail;	 /* of its output; NULL until its folder is there */
 	enum step step;		 /* last seen, and since when */
 	int64_t step_since_ms;
 	struct program *prev, *next;

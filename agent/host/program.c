@@ -2,6 +2,7 @@
  * service. */
 #include "agent/host/inner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -45,6 +46,7 @@ void program_free(struct program *p)
 	drop_health(p);
 	ask_drop(p->restarting);
 	ask_drop(p->asking);
+	tail_close(p->tail);
 	DL_DELETE(p->host->programs, p);
 	arena_done(&p->arena);
 	free(p);
@@ -224,12 +226,34 @@ static void follow_process(struct program *p, const struct exec_status *before)
 		begin_health(p, 0);
 }
 
+static void on_lines(void *ctx, const struct name *app, const struct tail_batch *b)
+{
+	struct program *p = ctx;
+	driver_log(p->host->driver, app, b);
+}
+
+/* exec makes the app's folder with its first act, so what it says of the app is the sign. */
+static void follow_output(struct program *p)
+{
+	struct err e;
+	char path[1024];
+	const struct tail_config c = {.path = path, .cursor_dir = p->host->cfg.dir, .app = p->app};
+	if (p->tail != NULL)
+		return;
+	snprintf(path, sizeof(path), "%s/apps/%s/output.log", p->host->cfg.root, p->app.s);
+	if (tail_open(&p->tail, p->host->loop, &c, on_lines, p, &e) != E_OK) {
+		log_warn(p->app.s, "its output is not sent: %s", e.text);
+		p->tail = NULL;
+	}
+}
+
 void program_status(struct program *p, const struct exec_status *s)
 {
 	struct exec_status before = p->status;
 	bool first = !p->known;
 	p->status = *s;
 	p->known = true;
+	follow_output(p);
 	if (first) {
 		found(p);
 		host_changed(p->host);

@@ -115,11 +115,15 @@ class Swapper:
         return (time.monotonic() - began, wrong) if killed else None
 
 
+def traced(victim):
+    return "TracerPid:\t0" not in pathlib.Path(f"/proc/{victim.p.pid}/status").read_text()
+
+
 def attach(victim, words):
     """All threads there are, and none of the programs it starts."""
     tids = [w for t in sorted(pathlib.Path(f"/proc/{victim.p.pid}/task").iterdir()) for w in ("-p", t.name)]
     p = subprocess.Popen(["strace", "-q", *tids, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    f.wait_for("strace is attached", lambda: "TracerPid:\t0" not in pathlib.Path(f"/proc/{victim.p.pid}/status").read_text(), seconds=20, step=0.01)
+    f.wait_for("strace is attached", lambda: not victim.alive() or traced(victim), seconds=20, step=0.01)
     return p
 
 
