@@ -334,7 +334,7 @@ static void on_change(uv_fs_event_t *w, const char *leaf, int events, int status
 static bool is_behind(const struct tail *t)
 {
 	struct stat st;
-	if (lstat(t->path, &st) != 0)
+	if (inode_of(t->path) == 0 || lstat(t->path, &st) != 0)
 		return false;
 	if (t->fd < 0)
 		return access(t->path, R_OK) == 0;

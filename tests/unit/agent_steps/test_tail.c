@@ -352,6 +352,7 @@ static void a_link_is_not_followed(void **state)
 		uv_sleep(20);
 	}
 	assert_int_equal(lines, 0);
+	assert_int_equal(uv_backend_timeout(&loop), -1); /* nor looked at again and again */
 }
 
 /* ---- text ---- */
