@@ -71,7 +71,7 @@ struct agent_evidence {
  *
  *   IDLE -> ACKED -fetch-> FETCHED -unpack-> STAGED -beforeStop-> LEAVING -drain-> DRAINED -stop-> STOPPED
  * -afterStop-> CLEARED -swap-> SWAPPED -beforeStart-> STARTING -start-> PROBING -probe-> PROVEN -undrain->
- * SERVING -afterHealthy-> HEALTHY (frees slots)
+ * SERVING -afterHealthy-> HEALTHY (frees slots, as FAILED does)
  *
  *   ACKED -> PROBING when the target runs already; CLEARED -> HEALTHY when the target is "nothing".
  *   A failure before anything was touched -> FAILED. After that the same walk is done from LEAVING or DRAINED

@@ -12,7 +12,7 @@ static const struct {
 	enum step_cause timeout_cause;
 } kinds[AGENT_EFFECT_NR] = {
 	[AGENT_FETCH] = {60 * MINUTE, true, true, true, STEP_CAUSE_INFRA},
-	[AGENT_UNPACK] = {30 * MINUTE, true, false, true, STEP_CAUSE_INFRA},
+	[AGENT_UNPACK] = {30 * MINUTE, true, true, true, STEP_CAUSE_INFRA},
 	[AGENT_HOOK] = {15 * MINUTE, false, false, false, STEP_CAUSE_VERSION},
 	[AGENT_DRAIN] = {15 * MINUTE, false, true, false, STEP_CAUSE_INFRA},
 	[AGENT_STOP] = {10 * MINUTE, false, false, false, STEP_CAUSE_INFRA},

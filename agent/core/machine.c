@@ -92,9 +92,9 @@ enum agent_effect_kind agent_action(const struct agent_record *r)
 	case AGENT_SERVING:
 		return r->reverting ? none : AGENT_HOOK;
 	case AGENT_HEALTHY: /* what runs nothing may be on its way somewhere: nothing is freed under it */
+	case AGENT_FAILED:  /* what failed left a slot, too */
 		return target_none(&r->runs) ? none : AGENT_FREE_SLOTS;
 	case AGENT_IDLE:
-	case AGENT_FAILED:
 	case AGENT_STATE_NR:
 		return none;
 	}

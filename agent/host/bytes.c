@@ -95,18 +95,24 @@ static void on_freed(void *ctx, int code, const char *detail)
 	work_ok(w);
 }
 
+/* What was proven counts among those the file says to keep; what merely failed here does not. */
+static int note_proven(struct work *w, struct err *e)
+{
+	const struct agent_record *r = host_record(w->host, &w->effect.app);
+	if (r == NULL || !digest_eq(&r->evidence.target, &r->runs.id))
+		return E_OK;
+	return slots_good(w->host->slots, &w->effect.app, &r->runs.artifact, e);
+}
+
 void bytes_free_slots(struct work *w)
 {
 	const struct agent_effect *f = &w->effect;
 	struct err e;
-	if (w->spec == NULL) {
-		slots_free_old(w->host->slots, &f->app, 0, f->keep, f->keep_nr, f->id, on_freed, w);
-	} else if (slots_good(w->host->slots, &f->app, &f->target.artifact, &e) != E_OK) {
+	if (note_proven(w, &e) != E_OK) {
 		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
 		return;
-	} else {
-		slots_free_old(w->host->slots, &f->app, w->spec->keep, f->keep, f->keep_nr, f->id, on_freed,
-			       w);
 	}
 	w->in_slots = true;
+	slots_free_old(w->host->slots, &f->app, w->spec == NULL ? 0 : w->spec->keep, f->keep, f->keep_nr,
+		       f->id, on_freed, w);
 }

@@ -15,3 +15,9 @@ uint32_t amount_down(struct amount x, uint32_t n)
 	uint64_t up = BUG(BUG_BUDGET_ROUNDED_UP) ? 999 : 0;
 	return x.is_share ? (uint32_t)(((uint64_t)x.v * n + up) / 1000) : x.v;
 }
+
+uint32_t amount_down_to_one(struct amount x, uint32_t n)
+{
+	uint32_t v = amount_down(x, n);
+	return v < 1 ? 1 : v;
+}

@@ -140,7 +140,7 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	}
 	if (w->queued == 0)
 		return;
-	picks_init(s, &p, l->floor, amount_up(l->unavailable, hosts_counted(s->v)));
+	picks_init(s, &p, l->floor, amount_down_to_one(l->unavailable, hosts_counted(s->v)));
 	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
 	spread_init(&sp, s->a, s->v, w->first, w->end);
 	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)

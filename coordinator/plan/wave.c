@@ -61,6 +61,33 @@ static bool over_budget(struct step *s, uint32_t w)
 				 t->lost, t->hosts, budget));
 }
 
+/* F22: a host that passed and then says it is down, or was restarted into another version, failed late. */
+static bool late_failures(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	struct task_result *v = arena_array(s->a, struct task_result, t->end - t->first);
+	size_t nr = 0;
+	for (uint32_t i = t->first; i < t->end; i++) {
+		const struct task *k = &s->v->tasks[i];
+		/* What it said before its result came is about the time when it was being changed. */
+		bool since = s->v->hosts[i].heard_at.v > k->state_since.v;
+		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN || !since)
+			continue;
+		v[nr++] = (struct task_result){.deployment = k->deployment,
+					       .host = k->host,
+					       .seq = k->seq,
+					       .state = TASK_FAILED,
+					       .cause = CAUSE_VERSION,
+					       .reason = "became unhealthy after it was healthy"};
+	}
+	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
+	if (c == NULL)
+		return false;
+	c->results.v = v;
+	c->results.nr = nr;
+	return true;
+}
+
 static void say_rolling(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
@@ -79,7 +106,7 @@ static void say_rolling(struct step *s, uint32_t w)
 
 static bool on_rolling(struct step *s, uint32_t w)
 {
-	if (over_budget(s, w))
+	if (over_budget(s, w) || late_failures(s, w))
 		return true;
 	say_rolling(s, w);
 	if (tally_unsettled(&s->waves[w]) == 0)
@@ -105,33 +132,6 @@ static struct wall_ms bake_began(struct step *s, uint32_t w, const char **waitin
 			began = h->up_since;
 	}
 	return began;
-}
-
-/* F22: a host that passed and then says it is down, or was restarted into another version, failed late. */
-static bool late_failures(struct step *s, uint32_t w)
-{
-	const struct tally *t = &s->waves[w];
-	struct task_result *v = arena_array(s->a, struct task_result, t->end - t->first);
-	size_t nr = 0;
-	for (uint32_t i = t->first; i < t->end; i++) {
-		const struct task *k = &s->v->tasks[i];
-		/* What it said before its result came is about the time when it was being changed. */
-		bool since = s->v->hosts[i].heard_at.v > k->state_since.v;
-		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN || !since)
-			continue;
-		v[nr++] = (struct task_result){.deployment = k->deployment,
-					       .host = k->host,
-					       .seq = k->seq,
-					       .state = TASK_FAILED,
-					       .cause = CAUSE_VERSION,
-					       .reason = "became unhealthy while the wave was baking"};
-	}
-	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
-	if (c == NULL)
-		return false;
-	c->results.v = v;
-	c->results.nr = nr;
-	return true;
 }
 
 static bool on_baking(struct step *s, uint32_t w)

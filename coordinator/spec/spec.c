@@ -6,25 +6,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-uint32_t spec_amount_up(struct spec_amount a, uint32_t n)
-{
-	uint64_t v = a.is_share ? ((uint64_t)a.v * n + 999) / 1000 : a.v;
-	v = v < 1 ? 1 : v;
-	return v > n ? n : (uint32_t)v;
-}
-
-uint32_t spec_amount_down(struct spec_amount a, uint32_t n)
-{
-	uint64_t v = a.is_share ? (uint64_t)a.v * n / 1000 : a.v;
-	v = v < 1 ? 1 : v;
-	return v > n ? n : (uint32_t)v;
-}
-
-uint32_t spec_floor_of(permille p, uint32_t n)
-{
-	return (uint32_t)(((uint64_t)p * n + 999) / 1000);
-}
-
 /* --set as a text of its own, one per line, so that its messages have lines like all others. */
 static struct diag_text sets_text(struct arena *a, const struct spec_source *src)
 {

@@ -28,9 +28,6 @@ struct spec_amount {
 	bool is_share;
 	uint32_t v;
 };
-uint32_t spec_amount_up(struct spec_amount a, uint32_t n);   /* a share rounds up; at least 1, at most n */
-uint32_t spec_amount_down(struct spec_amount a, uint32_t n); /* a share rounds down; at least 1, at most n */
-uint32_t spec_floor_of(permille p, uint32_t n);		     /* D2: f = ceil(p * N) */
 
 struct spec_strings {
 	const char **v;
@@ -81,7 +78,7 @@ struct spec_strategy {
 	struct spec_recreate recreate;
 	struct spec_amount max_unavailable; /* rounds down, at least 1 */
 	permille floor;			    /* rounds up; in group, zone and region */
-	struct spec_amount failure_budget;  /* per wave; rounds down, at least 1 */
+	struct spec_amount failure_budget;  /* per wave; rounds down, may be 0 */
 	int64_t min_healthy_ms;
 	struct spec_deadlines deadlines;
 };

@@ -111,7 +111,10 @@ class Swapper:
         r = self.finished()
         f.wait_for("all is in order", self.in_order, seconds=60)
         self.version = self.slots[self.host.current()]
-        wrong = "the version was marked bad" if r["target_bad"] else ""
+        wrong = ""
+        if r["target_bad"]:
+            wrong = "the version was blamed: " + "; ".join(f"{t['host']}: {t['reason']}" for t in r["tasks"])
+            self.fl.co.must("release", "release-bad", "shop", r["version"], "--reason", "it was killed from outside", "--yes")
         return (time.monotonic() - began, wrong) if killed else None
 
 

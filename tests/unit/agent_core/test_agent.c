@@ -321,6 +321,7 @@ static void each_state_has_exactly_one_next_action(void **state)
 		[AGENT_STARTING] = AGENT_START, [AGENT_PROBING] = AGENT_PROBE,
 		[AGENT_PROVEN] = AGENT_UNDRAIN, [AGENT_SERVING] = AGENT_HOOK,
 		[AGENT_HALTING] = AGENT_STOP,	[AGENT_HEALTHY] = AGENT_FREE_SLOTS,
+		[AGENT_FAILED] = AGENT_FREE_SLOTS,
 	};
 	struct agent_record r = {.to = fake_target(2), .runs = fake_target(1)};
 	for (int s = AGENT_IDLE; s < AGENT_STATE_NR; s++) {

@@ -19,6 +19,8 @@ static void a_share_rounded_down_may_be_nothing(void **state)
 	assert_int_equal(amount_down(SHARE(20), 49), 0);
 	assert_int_equal(amount_down(SHARE(20), 50), 1);
 	assert_int_equal(amount_down(SHARE(20), 1000), 20);
+	assert_int_equal(amount_down_to_one(SHARE(100), 9), 1);
+	assert_int_equal(amount_down_to_one(SHARE(100), 25), 2);
 	assert_int_equal(amount_down(COUNT(3), 1), 3);
 }
 

@@ -280,18 +280,6 @@ static void text_of_the_file_cannot_drive_a_terminal(void **state)
 	buf_done(&b);
 }
 
-static void amounts_round_as_stated(void **state)
-{
-	struct spec_amount ten = {true, 100}, three = {false, 3};
-	assert_int_equal(spec_amount_up(ten, 11), 2);
-	assert_int_equal(spec_amount_down(ten, 19), 1);
-	assert_int_equal(spec_amount_down(ten, 5), 1);
-	assert_int_equal(spec_amount_up(three, 2), 2);
-	assert_int_equal(spec_amount_up(three, 0), 0);
-	assert_int_equal(spec_floor_of(900, 11), 10);
-	assert_int_equal(spec_floor_of(900, 1), 1);
-}
-
 static void every_code_explains_itself(void **state)
 {
 	assert_int_equal(strncmp(spec_explain("E1101"), "unknown key\n\nThe key", 20), 0);
@@ -353,7 +341,6 @@ int main(void)
 		CASE(more_than_fifty_faults_are_counted_not_kept),
 		CASE(diagnostics_print_as_compilers_do),
 		CASE(text_of_the_file_cannot_drive_a_terminal),
-		CASE(amounts_round_as_stated),
 		CASE(every_code_explains_itself),
 		CASE(completion_follows_the_table),
 		CASE(the_reference_page_is_fresh),
