@@ -50,7 +50,8 @@ struct program {
 	struct health *health;	   /* NULL: nothing runs that could be measured */
 	struct arena arena;	   /* of its spec */
 	struct runspec spec;
-	uint64_t activation;	 /* that `health` measures */
+	uint64_t activation;	 /* that `health` measures; 0 = none */
+	int32_t measured_pid;	 /* its process; 0 = the first that exec will name, -1 = it is gone */
 	struct ask *commands[2]; /* of the probes */
 	struct ask *restarting;	 /* a stop, because the live probe failed */
 	struct ask *asking;	 /* the first status */

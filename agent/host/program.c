@@ -147,8 +147,10 @@ void program_began(struct program *p, const struct agent_target *t, uint64_t act
 	drop_health(p);
 	arena_reset(&p->arena);
 	p->activation = activation;
+	p->measured_pid = program_up(p) && p->status.activation == activation ? p->status.pid : 0;
 	if (host_spec(p->host, &p->app, t, &p->arena, &spec, &e) != E_OK) {
 		log_error(p->app.s, "its health cannot be measured: %s", e.text);
+		p->activation = 0;
 		return;
 	}
 	p->spec = *spec;
@@ -159,6 +161,7 @@ void program_began(struct program *p, const struct agent_target *t, uint64_t act
 void program_ended(struct program *p)
 {
 	drop_health(p);
+	p->activation = 0;
 	host_changed(p->host);
 }
 
@@ -213,16 +216,26 @@ static void found(struct program *p)
 										 : AGENT_NOT_RUNNING);
 }
 
-/* A process that is gone has no health, and the next one begins its own. */
-static void follow_process(struct program *p, const struct exec_status *before)
+/*
+ * A process that is gone has no health, and the next one begins its own. What exec says may come before or
+ * after the answer to the start it is about, so it counts by its activation, and the first process of that is
+ * the one measured.
+ */
+static void follow_process(struct program *p)
 {
-	bool same =
-		p->status.run == EXEC_RUN_UP && before->run == EXEC_RUN_UP && before->pid == p->status.pid;
-	const struct agent_record *r = host_record(p->host, &p->app);
-	if (same || p->activation != p->status.activation)
+	const struct exec_status *s = &p->status;
+	if (p->activation == 0 || p->activation != s->activation)
 		return;
-	drop_health(p);
-	if (p->status.run == EXEC_RUN_UP && r != NULL && before->activation == p->status.activation)
+	if (s->run != EXEC_RUN_UP) {
+		drop_health(p);
+		p->measured_pid = -1;
+		return;
+	}
+	bool first = p->measured_pid == 0;
+	if (!first && p->measured_pid != s->pid)
+		drop_health(p);
+	p->measured_pid = s->pid;
+	if (p->health == NULL)
 		begin_health(p, 0);
 }
 
@@ -259,7 +272,7 @@ void program_status(struct program *p, const struct exec_status *s)
 		host_changed(p->host);
 		return;
 	}
-	follow_process(p, &before);
+	follow_process(p);
 	if (s->run == EXEC_RUN_UP && before.activation == s->activation && s->restarts != before.restarts)
 		say(p, AGENT_RESTARTED);
 	else if (s->run == EXEC_RUN_CRASH_LOOP && before.run != EXEC_RUN_CRASH_LOOP)

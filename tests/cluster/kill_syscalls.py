@@ -131,8 +131,13 @@ def attach(victim, words):
 
 
 def detach(tracer):
+    """strace may hang on a thread that died under it; its own death lets go of the others as well."""
     tracer.send_signal(f.signal.SIGINT)
-    tracer.wait(timeout=20)
+    try:
+        tracer.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait(timeout=20)
 
 
 def run(s, name, victim, args, results):
