@@ -1,5 +1,6 @@
 #include "agent/exec/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Where our own process stands aside, so that its group may hand controllers to its children (v2). */
@@ -305,6 +307,28 @@ bool cgroup_remove(const struct cgroup *g)
 		if (g->dir[i][0] && rmdir(g->dir[i]) != 0 && errno != ENOENT)
 			gone = false;
 	return gone;
+}
+
+static void tidy_one(int dir, const char *name, int64_t age_s)
+{
+	struct stat st;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+		return;
+	/* Not what was just made and is about to be entered. One that is in use refuses. */
+	if (time(NULL) - st.st_mtim.tv_sec >= age_s)
+		(void)!unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+void cgroup_tidy(const struct cgroup *home, const char *name_start, int64_t age_s)
+{
+	for (int i = 0; i < CGROUP_DIRS; i++) {
+		DIR *d = home->dir[i][0] ? opendir(home->dir[i]) : NULL;
+		for (struct dirent *it; d && (it = readdir(d));)
+			if (strncmp(it->d_name, name_start, strlen(name_start)) == 0)
+				tidy_one(dirfd(d), it->d_name, age_s);
+		if (d)
+			closedir(d);
+	}
 }
 
 static uint64_t number_in(const struct cgroup *g, const char *file, const char *key)

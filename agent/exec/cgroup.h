@@ -48,6 +48,13 @@ void cgroup_kill(const struct cgroup *g);
 /* True when it is gone; false while a process is left in it. */
 bool cgroup_remove(const struct cgroup *g);
 
+/*
+ * Removes empty groups below `home` whose name starts so and that are older than `age_s`: those of an exec
+ * that was killed and whose root is gone, so that nobody else will. Whoever owns one makes it anew when it
+ * needs it.
+ */
+void cgroup_tidy(const struct cgroup *home, const char *name_start, int64_t age_s);
+
 struct cgroup_usage {
 	bool known;
 	uint64_t memory_bytes, peak_bytes, oom_kills; /* 0 also when the kernel does not say */

@@ -13,7 +13,7 @@
 #include "sys/digest.h"
 #include "sys/log.h"
 
-enum { SWEEP_EVERY_MS = 2, SWEEP_MOST_MS = 10000 };
+enum { SWEEP_EVERY_MS = 2, SWEEP_MOST_MS = 10000, LEFT_OVER_S = 600 };
 
 /* Two execs of one host have apps of the same name: their roots tell them apart. */
 static void name_prefix(struct exec *x)
@@ -38,6 +38,7 @@ void group_open(struct exec *x, const char *inside)
 		log_info("cgroup", "version %u, memory %s, pids %s: groups are made in %s", x->home.version,
 			 x->home.has_memory ? "yes" : "no", x->home.has_pids ? "yes" : "no",
 			 x->home.dir[x->home.dir[CGROUP_MEMORY][0] ? CGROUP_MEMORY : CGROUP_PIDS]);
+	cgroup_tidy(&x->home, "wavetrain.", LEFT_OVER_S);
 }
 
 static void leaf_of(const struct app *a, char out[NAME_CAP + 32])

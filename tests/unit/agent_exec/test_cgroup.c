@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/exec/cgroup.h"
@@ -201,6 +202,32 @@ static void where_no_group_can_be_made_there_is_none(void **s)
 	assert_int_equal(find(NULL), E_NOT_FOUND);
 }
 
+static void make_old(const char *dir)
+{
+	struct timespec t[2] = {{.tv_sec = time(NULL) - 1000}, {.tv_sec = time(NULL) - 1000}};
+	assert_int_equal(utimensat(AT_FDCWD, dir, t, 0), 0);
+}
+
+static void old_empty_groups_that_nobody_owns_are_removed(void **s)
+{
+	char dir[400], old[400], fresh[400], used[400], in_used[400], other[400];
+	v2_tree(dir);
+	assert_int_equal(find(NULL), E_OK);
+	make("/svc/wavetrain.1.shop", old);
+	make("/svc/wavetrain.2.shop", fresh);
+	make("/svc/wavetrain.3.shop", used);
+	make("/svc/wavetrain.3.shop/x", in_used);
+	make("/svc/other", other);
+	make_old(old);
+	make_old(used);
+	make_old(other);
+	cgroup_tidy(&home, "wavetrain.", 600);
+	assert_int_not_equal(access(old, F_OK), 0);
+	assert_int_equal(access(fresh, F_OK), 0);
+	assert_int_equal(access(used, F_OK), 0);
+	assert_int_equal(access(other, F_OK), 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -211,6 +238,7 @@ int main(void)
 		CASE(an_exec_that_stepped_aside_finds_the_same_home),
 		CASE(in_a_container_the_mount_shows_a_part),
 		CASE(v1_controllers_are_used_where_they_are),
+		CASE(old_empty_groups_that_nobody_owns_are_removed),
 		CASE(where_no_group_can_be_made_there_is_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

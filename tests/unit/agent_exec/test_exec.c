@@ -576,6 +576,20 @@ static void a_program_that_ends_in_a_broken_off_stop_is_not_started_again(void *
 	stop(false, 1000);
 }
 
+static void a_stop_goes_on_without_the_agent(void **s)
+{
+	struct err e;
+	start_ready("--ignore-term");
+	ask(EXEC_STOP);
+	r.timeout_ms = 100;
+	assert_int_equal(exec_client_call(client, &r, on_reply, NULL, &e), E_OK);
+	exec_client_close(client);
+	client = exec_client_open(&loop, sock);
+	wait_run(EXEC_RUN_STOPPED);
+	assert_int_equal(reply.status.last_signal, SIGKILL);
+	stop(false, 1000); /* asked again, by the next agent */
+}
+
 static void a_long_life_gives_the_restarts_back(void **s)
 {
 	start_record("--exit-after", "150");
@@ -861,6 +875,7 @@ int main(int argc, char **argv)
 		CASE(the_same_start_twice_is_one),
 		CASE(exec_killed_anywhere_in_a_start_or_stop_can_be_asked_again),
 		CASE(a_program_that_ends_in_a_broken_off_stop_is_not_started_again),
+		CASE(a_stop_goes_on_without_the_agent),
 		CASE(a_long_life_gives_the_restarts_back),
 		CASE(no_target_removes_current),
 		CASE(the_agent_is_told_of_each_change),
