@@ -35,6 +35,7 @@ enum cli_mark cli_mark_of(const char *state)
 		    {"Awaiting approval", MARK_WAIT},
 		    {"Awaiting window", MARK_WAIT},
 		    {"Draft", MARK_WAIT},
+		    {"Stopped", MARK_WAIT},
 		    {"Skipped", MARK_NONE},
 		    {"Paused", MARK_WARN},
 		    {"Held", MARK_WARN},

@@ -54,6 +54,10 @@ static void hand_out(struct step *s, uint32_t wave, wanted_fn *wanted, enum dire
 	}
 	if (unheard != NULL)
 		step_not_heard(s, step_wave_name(s, wave), unheard);
+	/* Going forward nobody is stopped before all can be told: the others would stand still for nothing.
+	 */
+	if (unheard != NULL && stop && dir == DIRECTION_FORWARD)
+		return;
 	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_ASSIGN, "");
 	if (c == NULL)
 		return;

@@ -117,7 +117,8 @@ static void check_recreate(struct check *c, const struct sim_host *h, const stru
 	if (!coordinator_up(c->s->c) ||
 	    view_rollout(st(c), a, (struct deployment_id){as->deployment}, &d, &waves, &tasks, &nr) != E_OK ||
 	    !d.limits.recreate || sm_terminal(&rollout_machine, (int)d.state) ||
-	    view_task(st(c), a, d.id, &h->name, &own) != E_OK || c->apart[index_of(c, h)] == d.id.v)
+	    view_task(st(c), a, d.id, &h->name, &own) != E_OK || own.state == TASK_SKIPPED ||
+	    c->apart[index_of(c, h)] == d.id.v)
 		return;
 	bool new_one = digest_eq(&t->id, &d.target.id);
 	for (size_t i = 0; i < nr; i++) {

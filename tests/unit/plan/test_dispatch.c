@@ -13,6 +13,7 @@ struct region {
 	struct task tasks[MOST];
 	struct host_view hosts[MOST];
 	size_t nr;
+	int64_t leading_since;
 	struct plan_update out;
 };
 
@@ -26,6 +27,7 @@ static int setup(void **state)
 		      .state = ROLLOUT_RUNNING,
 		      .limits = {.batch = {.v = 2}, .unavailable = {.is_share = true, .v = 1000}}},
 		.wave = {.state = WAVE_ROLLING, .reason = ""}};
+	r.leading_since = 1;
 	arena_init(&r.a);
 	assert_true(name_set(&r.wave.region, "eu"));
 	return 0;
@@ -71,7 +73,7 @@ static const char *look(void)
 			       .tasks = r.tasks,
 			       .tasks_nr = r.nr,
 			       .hosts = r.hosts,
-			       .leading_since = {1},
+			       .leading_since = {r.leading_since},
 			       .grace_ms = 90000,
 			       .lost_ms = 120000};
 	plan_step(&v, &(struct plan_event){.now = {LOOK_AT}}, &r.a, &r.out);
@@ -165,6 +167,18 @@ static void all_of_a_wave_are_told_to_stop(void **state)
 		add(NULL, AVAIL_UP, TASK_QUEUED);
 	assert_string_equal(look(), "h1 h2 h3");
 	assert_true(assigned()->assign.stop);
+}
+
+static void nobody_is_stopped_before_all_can_be_told(void **state)
+{
+	recreate();
+	r.leading_since = LOOK_AT - 1000;
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	add(NULL, AVAIL_UNKNOWN, TASK_QUEUED);
+	assert_string_equal(look(), "");
+	assert_non_null(strstr(r.out.reasons[1].text, "host h2: not heard of yet"));
+	r.leading_since = 1;
+	assert_string_equal(look(), "h1 h2");
 }
 
 static void the_stopped_wait_for_the_last_one_and_explain_names_it(void **state)
@@ -266,6 +280,7 @@ int main(void)
 		CASE(hosts_without_a_zone_go_in_plan_order),
 		CASE(a_zone_at_its_floor_is_passed_over),
 		CASE(all_of_a_wave_are_told_to_stop),
+		CASE(nobody_is_stopped_before_all_can_be_told),
 		CASE(the_stopped_wait_for_the_last_one_and_explain_names_it),
 		CASE(they_start_together_with_those_that_were_lost_on_the_way),
 		CASE(one_that_does_not_stop_fails_the_wave_whatever_the_budget),
