@@ -113,7 +113,8 @@ class Swapper:
         self.version = self.slots[self.host.current()]
         wrong = ""
         if r["target_bad"]:
-            wrong = "the version was blamed: " + "; ".join(f"{t['host']}: {t['reason']}" for t in r["tasks"])
+            told = [line for line in self.fl.co.must("events", "--limit", "60").splitlines() if "failed" in line]
+            wrong = "the version was blamed: " + " / ".join(told[-3:])
             self.fl.co.must("release", "release-bad", "shop", r["version"], "--reason", "it was killed from outside", "--yes")
         return (time.monotonic() - began, wrong) if killed else None
 
