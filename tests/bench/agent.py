@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import pwd
+import shutil
 import subprocess
 import time
 
@@ -26,7 +27,7 @@ run:
   user: {user}
   stop: {{ timeout: 2s }}
 health:
-  start: {{ exec: [/bin/true], interval: 100ms, pass: 1 }}
+  ready: {{ exec: [/bin/true], interval: 200ms, pass: 1 }}
 """
 PROGRAM = "#!/bin/sh\n# {version}\nexec sleep 1000000\n"
 
@@ -83,16 +84,33 @@ class Watched:
         return out
 
 
+GLIBC = ("libc.so", "libm.so", "libpthread", "libdl.so", "librt.so", "libresolv.so")
+
+
+def own_libraries(folder, programs):
+    """Copies of the programs' libraries: other users of libcrypto on this machine, the coordinator first of all, pay no part of what agent
+    and exec hold. glibc stays the system's, which every process of a host shares."""
+    folder.mkdir()
+    for program in programs:
+        for line in subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.splitlines():
+            words = line.split()
+            if len(words) > 2 and words[1] == "=>" and words[2].startswith("/") and not words[0].startswith(GLIBC):
+                shutil.copy(words[2], folder)
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+
+
 class Host:
     def __init__(self, o, folder):
         self.o, self.folder, self.user = o, folder, pwd.getpwuid(os.geteuid()).pw_name
         self.co = common.Coordinator(folder / "coordinator", o.build).start()
         self.co.ask("agents", "add", "host-1", "--region", "eu", "--label", "role=web", "--out", folder / "bundle")
         sock, root = folder / "exec.sock", folder / "root"
-        self.exec = common.Process([o.exec_, "--socket", sock, "--root", root, "--user-allowed", self.user, "--stop-programs"], folder / "exec.log")
+        env = own_libraries(folder / "lib", (o.agent, o.exec_))
+        self.exec = common.Process([o.exec_, "--socket", sock, "--root", root, "--user-allowed", self.user, "--stop-programs"],
+                                   folder / "exec.log", env=env)
         self.until(lambda: sock.exists() and root.exists(), "wavetrain-exec")
         self.agent = common.Process([o.agent, "--dir", folder / "agent", "--bundle", folder / "bundle", "--root", root, "--exec-socket", sock,
-                                     "--unpack", o.unpack, "--reserve", "1"], folder / "agent.log")
+                                     "--unpack", o.unpack, "--reserve", "1"], folder / "agent.log", env=env)
         self.until(self.connected, "wavetrain-agent")
 
     def until(self, condition, who):

@@ -219,6 +219,7 @@ static void say_hello(struct agent *g)
 	h.protocol_min = h.protocol_max = 1;
 	h.generation = g->generation;
 	h.free_bytes = 1ull << 33;
+	h.spool_id = (ProtobufCBinaryData){sizeof boot, (uint8_t *)(uintptr_t)boot};
 	h.machine_id = g->host.s;
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
 	e.hello = &h;
