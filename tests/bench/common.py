@@ -159,8 +159,8 @@ def ratios(ours, theirs):
 def number(v):
     if isinstance(v, dict):
         return f"{number(v['median'])} ({number(v['min'])}..{number(v['max'])})"
-    if isinstance(v, float):
-        return f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}"
+    if isinstance(v, (int, float)):
+        return f"{v:,.0f}" if abs(v) >= 1000 or isinstance(v, int) else f"{v:.3g}"
     return str(v)
 
 
