@@ -12,7 +12,7 @@
 #include "proto/admin.pb-c.h"
 
 enum {
-	ADMIN_CONN_MAX = 128,
+	ADMIN_CONN_MAX = 512,	      /* each carries one request: also how many writes may be in flight */
 	ADMIN_REQUEST_MS = 10000,     /* from connect to a whole request */
 	ADMIN_UPLOAD_IDLE_MS = 60000, /* between two data frames */
 	ADMIN_BACKLOG_MAX = 64 << 20, /* bytes not read by a watcher before it is dropped */

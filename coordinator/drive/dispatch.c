@@ -179,7 +179,7 @@ static void answer_empty(struct drive *d, struct fleet_host *h)
 	m.up_to_seq = h->poll_after;
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED;
 	e.desired = &m;
-	h->parked = false;
+	fleet_unpark(&d->fleet, h);
 	dispatch_answer(d, h->poll, h->poll_request_id, &e);
 }
 
@@ -208,11 +208,10 @@ void dispatch_poll(struct drive *d, struct fleet_host *h, struct token t, const 
 	if (answer_with_news(d, h, t, e->request_id, after, snapshot))
 		return;
 	uint32_t wait = p->wait_ms < d->cfg.poll_wait_ms ? p->wait_ms : d->cfg.poll_wait_ms;
-	h->parked = true;
 	h->poll = t;
 	h->poll_request_id = e->request_id;
 	h->poll_after = after;
-	h->poll_until = (struct wall_ms){now.v + wait};
+	fleet_park(&d->fleet, h, (struct wall_ms){now.v + wait});
 }
 
 void dispatch_host(struct drive *d, const struct name *host)
@@ -221,21 +220,12 @@ void dispatch_host(struct drive *d, const struct name *host)
 	if (h == NULL || !h->parked)
 		return;
 	if (answer_with_news(d, h, h->poll, h->poll_request_id, h->poll_after, false))
-		h->parked = false;
+		fleet_unpark(&d->fleet, h);
 }
 
 int64_t dispatch_expire(struct drive *d, struct wall_ms now)
 {
-	int64_t next = 0;
-	struct fleet_host *h, *tmp;
-	HASH_ITER(hh, d->fleet.hosts, h, tmp)
-	{
-		if (!h->parked)
-			continue;
-		if (now.v >= h->poll_until.v)
-			answer_empty(d, h);
-		else if (next == 0 || h->poll_until.v < next)
-			next = h->poll_until.v;
-	}
-	return next;
+	while (d->fleet.parked != NULL && now.v >= d->fleet.parked->poll_until.v)
+		answer_empty(d, d->fleet.parked);
+	return d->fleet.parked == NULL ? 0 : d->fleet.parked->poll_until.v;
 }

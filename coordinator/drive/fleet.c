@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define NDEBUG /* utlist's assert is I/O in the eyes of the purity lint; PRE below says the same */
+#include <utlist.h>
+
 #include "proto/envelope.h"
 
 void fleet_init(struct fleet *f)
@@ -61,12 +64,36 @@ struct fleet_host *fleet_by_session(struct fleet *f, uint64_t session)
 	return h;
 }
 
+/* Nearly all wait equally long, so the place is nearly always the end. */
+void fleet_park(struct fleet *f, struct fleet_host *h, struct wall_ms until)
+{
+	fleet_unpark(f, h);
+	struct fleet_host *before = f->parked == NULL ? NULL : f->parked->prev;
+	while (before != NULL && before->poll_until.v > until.v)
+		before = before == f->parked ? NULL : before->prev;
+	h->poll_until = until;
+	h->parked = true;
+	if (before == NULL)
+		DL_PREPEND(f->parked, h);
+	else
+		DL_APPEND_ELEM(f->parked, before, h);
+}
+
+void fleet_unpark(struct fleet *f, struct fleet_host *h)
+{
+	if (!h->parked)
+		return;
+	PRE(f->parked != NULL && h->prev != NULL);
+	DL_DELETE(f->parked, h);
+	h->parked = false;
+}
+
 void fleet_unbind(struct fleet *f, struct fleet_host *h)
 {
 	if (h->session != 0)
 		HASH_DELETE(by_session, f->sessions, h);
 	h->session = 0;
-	h->parked = false;
+	fleet_unpark(f, h);
 	h->greeted = false;
 }
 

@@ -39,6 +39,7 @@ struct fleet_host {
 	struct wall_ms poll_until;
 	uint64_t acked_chunk; /* highest chunk whose effects are committed, of the spool below */
 	uint64_t spool_hi, spool_lo;
+	struct fleet_host *prev, *next; /* among the parked, by poll_until */
 	uint64_t free_bytes;
 	char agent_version[32];
 	struct deployment_id ignored; /* the result that was last said to count for nothing */
@@ -50,6 +51,7 @@ struct fleet_host {
 struct fleet {
 	struct fleet_host *hosts;    /* by name */
 	struct fleet_host *sessions; /* by session number */
+	struct fleet_host *parked;   /* the poll whose time is up first; utlist */
 };
 
 void fleet_init(struct fleet *f);
@@ -60,6 +62,9 @@ struct fleet_host *fleet_by_session(struct fleet *f, uint64_t session);
 void fleet_bind(struct fleet *f, struct fleet_host *h,
 		uint64_t session); /* the newest session of a host wins */
 void fleet_unbind(struct fleet *f, struct fleet_host *h);
+/* Its poll waits until then; one that waited before is replaced. Unpark: it waits no longer. */
+void fleet_park(struct fleet *f, struct fleet_host *h, struct wall_ms until);
+void fleet_unpark(struct fleet *f, struct fleet_host *h);
 void fleet_forget(struct fleet *f, const struct name *host);
 
 const struct fleet_app *fleet_app(const struct fleet_host *h, const struct name *app);

@@ -1,0 +1,210 @@
+"""agent: the idle wavetrain-agent and wavetrain-exec with one connection, beside Debian's prometheus-node-exporter that nobody scrapes."""
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import time
+
+import common
+
+TARGETS = ["coordinator/wavetraind", "coordinator/cli/wavetrain"]
+FILE = """\
+schema: wavetrain/v1
+app: shop
+artifact: {{ name: shop }}
+targets:
+  labels: {{ role: web }}
+regions: [{{ name: eu }}]
+strategy:
+  rolling: {{ batch: 100% }}
+  maxUnavailable: 100%
+  floor: 0%
+  minHealthyTime: 0s
+run:
+  command: [./shop]
+  user: {user}
+  stop: {{ timeout: 2s }}
+health:
+  ready: {{ exec: [/bin/true], interval: 200ms, pass: 1 }}
+"""
+PROGRAM = "#!/bin/sh\n# {version}\nexec sleep 1000000\n"
+
+
+def options(p):
+    p.add_argument("--agent", type=pathlib.Path, help="wavetrain-agent [BUILD/agent/wavetrain-agent]")
+    p.add_argument("--exec", dest="exec_", type=pathlib.Path, help="wavetrain-exec [BUILD/agent/exec/wavetrain-exec]")
+    p.add_argument("--unpack", type=pathlib.Path, help="wavetrain-unpack [BUILD/agent/unpack/wavetrain-unpack]")
+    p.add_argument("--seconds", type=float, default=300, help="of idling, in all [%(default)s]")
+    p.add_argument("--rounds", type=int, default=5, help="windows that the idling is cut into [%(default)s]")
+    p.add_argument("--deployments", type=int, default=100)
+
+
+class Watched:
+    """One or more processes seen as one: what they hold and what they did since the last look."""
+
+    def __init__(self, *processes):
+        self.processes = processes
+        self.cpu, self.wakeups, self.at = self.look()
+
+    def fields(self, name):
+        for p in self.processes:
+            p.alive()
+            yield {k: v.split() for k, v in (line.split(":", 1) for line in pathlib.Path(f"/proc/{p.pid}/{name}").read_text().splitlines()
+                                             if ":" in line)}
+
+    def kib(self, name, key):
+        return sum(int(f[key][0]) for f in self.fields(name))
+
+    def memory(self):
+        return {"pss_kib": self.kib("smaps_rollup", "Pss"), "rss_kib": self.kib("status", "VmRSS"), "rss_anon_kib": self.kib("status", "RssAnon")}
+
+    def switches(self):
+        """A wakeup is a voluntary switch away from it, of any of its threads."""
+        total = 0
+        for p in self.processes:
+            for task in pathlib.Path(f"/proc/{p.pid}/task").iterdir():
+                text = (task / "status").read_text()
+                total += int(text.split("voluntary_ctxt_switches:", 1)[1].split()[0])
+        return total
+
+    def threads(self):
+        return sum(len(list(pathlib.Path(f"/proc/{p.pid}/task").iterdir())) for p in self.processes)
+
+    def look(self):
+        return sum(p.cpu_s() for p in self.processes), self.switches(), time.monotonic()
+
+    def window(self):
+        cpu, wakeups, at = self.look()
+        took = at - self.at
+        out = {**self.memory(), "threads": self.threads(), "wakeups_per_s": (wakeups - self.wakeups) / took,
+               "cpu_s_per_hour": (cpu - self.cpu) / took * 3600}
+        self.cpu, self.wakeups, self.at = cpu, wakeups, at
+        return out
+
+
+GLIBC = ("libc.so", "libm.so", "libpthread", "libdl.so", "librt.so", "libresolv.so")
+
+
+def own_libraries(folder, programs):
+    """Copies of the programs' libraries: other users of libcrypto on this machine, the coordinator first of all, pay no part of what agent
+    and exec hold. glibc stays the system's, which every process of a host shares."""
+    folder.mkdir()
+    for program in programs:
+        for line in subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.splitlines():
+            words = line.split()
+            if len(words) > 2 and words[1] == "=>" and words[2].startswith("/") and not words[0].startswith(GLIBC):
+                shutil.copy(words[2], folder)
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+
+
+class Host:
+    def __init__(self, o, folder):
+        self.o, self.folder, self.user = o, folder, pwd.getpwuid(os.geteuid()).pw_name
+        self.co = common.Coordinator(folder / "coordinator", o.build).start()
+        self.co.ask("agents", "add", "host-1", "--region", "eu", "--label", "role=web", "--out", folder / "bundle")
+        sock, root = folder / "exec.sock", folder / "root"
+        env = own_libraries(folder / "lib", (o.agent, o.exec_))
+        self.exec = common.Process([o.exec_, "--socket", sock, "--root", root, "--user-allowed", self.user, "--stop-programs"],
+                                   folder / "exec.log", env=env)
+        self.until(lambda: sock.exists() and root.exists(), "wavetrain-exec")
+        self.agent = common.Process([o.agent, "--dir", folder / "agent", "--bundle", folder / "bundle", "--root", root, "--exec-socket", sock,
+                                     "--unpack", o.unpack, "--reserve", "1"], folder / "agent.log", env=env)
+        self.until(self.connected, "wavetrain-agent")
+
+    def until(self, condition, who):
+        for _ in range(400):
+            if condition():
+                return
+            time.sleep(0.05)
+        raise SystemExit(f"{who} does not get ready: " + "".join(p.read_text(errors="replace")[-600:] for p in self.folder.glob("*.log")))
+
+    def connected(self):
+        self.agent.alive()
+        hosts = json.loads(self.co.ask("agents", "list", "-o", "json").stdout)
+        return bool(hosts) and bool(hosts[0].get("seen") or hosts[0].get("last_poll_age_ms") is not None)
+
+    def prepare(self):
+        self.co.ask("app", "add", "shop")
+        self.co.ask("env", "add", "prod", "--label", "role=web")
+        (self.folder / "deploy.yaml").write_text(FILE.format(user=self.user))
+        for version in ("1.0", "1.1"):
+            made = self.folder / version
+            made.mkdir()
+            (made / "shop").write_text(PROGRAM.format(version=version))
+            (made / "shop").chmod(0o755)
+            self.co.ask("release", "push", "shop", version, made)
+
+    def deploy(self, version):
+        self.co.ask("deploy", "shop", version, "-e", "prod", "--file", self.folder / "deploy.yaml", "--yes", "--confirm=shop",
+                    "--timeout", "120s", timeout=180)
+
+    def stop(self):
+        for p in (self.agent, self.exec):
+            p.stop()
+        self.co.stop()
+
+
+def idle(o, ours, theirs):
+    rounds = []
+    for i in range(o.rounds):
+        common.say(f"agent: idle, window {i + 1} of {o.rounds}")
+        time.sleep(o.seconds / o.rounds)
+        rounds.append({"wavetrain": ours.window(), "node_exporter": theirs.window()})
+    sides = {side: {k: common.spread([r[side][k] for r in rounds]) for k in rounds[0][side]} for side in rounds[0]}
+    sides["ratio"] = {k: common.ratios([r["wavetrain"][k] for r in rounds], [r["node_exporter"][k] for r in rounds])
+                      for k in rounds[0]["wavetrain"]}
+    return sides
+
+
+def deployments(o, host, ours):
+    """RssAnon before, after ten (what is allocated once is there), and after all."""
+    host.prepare()
+    out, start = {"before": ours.memory()}, time.monotonic()
+    warm = min(10, max(1, o.deployments // 2))
+    for i in range(o.deployments):
+        host.deploy(("1.0", "1.1")[i % 2])
+        if i + 1 == warm:
+            out["warm"] = ours.memory()
+            common.say(f"agent: {warm} deployments of {o.deployments}")
+    time.sleep(2)
+    out["after"] = ours.memory()
+    out["deployments"], out["warm_after"], out["seconds"] = o.deployments, warm, time.monotonic() - start
+    out["growth_kib"] = out["after"]["rss_anon_kib"] - out["before"]["rss_anon_kib"]
+    out["growth_since_warm_kib"] = out["after"]["rss_anon_kib"] - out["warm"]["rss_anon_kib"]
+    return out
+
+
+def run(o):
+    o.agent = o.agent or o.build / "agent/wavetrain-agent"
+    o.exec_ = o.exec_ or o.build / "agent/exec/wavetrain-exec"
+    o.unpack = o.unpack or o.build / "agent/unpack/wavetrain-unpack"
+    for program in (o.agent, o.exec_, o.unpack):
+        if not program.exists():
+            raise SystemExit(f"tests/bench/run agent: {program} is not built; build everything, or name it (--help)")
+    exporter = common.need_package("prometheus-node-exporter", "prometheus-node-exporter")
+    with common.Folder(o.dir) as folder:
+        host = Host(o, folder.path)
+        peer = None
+        try:
+            peer = common.Process([exporter, f"--web.listen-address=127.0.0.1:{common.free_port()}"], folder.path / "exporter.log")
+            time.sleep(2)
+            ours = Watched(host.agent, host.exec)
+            sides = idle(o, ours, Watched(peer))
+            each = {"agent": Watched(host.agent).memory(), "exec": Watched(host.exec).memory()}
+            return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours)}
+        finally:
+            if peer:
+                peer.stop()
+            host.stop()
+
+
+def text(result):
+    sides, d = result["idle"], result["deployments"]
+    rows = [[k, sides["wavetrain"][k], sides["node_exporter"][k], sides["ratio"][k]] for k in sides["wavetrain"]]
+    out = common.table(f"idle for {result['seconds']:g} s: median (min..max of the windows)",
+                       ["", "agent + exec", "node-exporter", "ratio"], rows)
+    return out + (f"\n  each: {result['each']}\n  {d['deployments']} deployments in {d['seconds']:.0f} s: RssAnon {d['before']['rss_anon_kib']} KiB before, "
+                  f"{d['warm']['rss_anon_kib']} after {d['warm_after']}, {d['after']['rss_anon_kib']} after all: grown by {d['growth_kib']} KiB, "
+                  f"{d['growth_since_warm_kib']} since the first {d['warm_after']}")
