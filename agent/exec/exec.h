@@ -29,7 +29,7 @@ struct exec {
 	gid_t agent_group; /* may read what programs print */
 	struct app *apps;
 	struct cgroup home; /* groups of apps are made below it; version CGROUP_NONE: none can be */
-	char group_prefix[32];
+	char group_prefix[48];
 	uint64_t change; /* number of the newest change of any app */
 };
 

@@ -9,20 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "sys/digest.h"
 #include "sys/log.h"
 
 enum { SWEEP_EVERY_MS = 2, SWEEP_MOST_MS = 10000, LEFT_OVER_S = 600 };
 
-/* Two execs of one host have apps of the same name: their roots tell them apart. */
+/* Two execs of one host have apps of the same name: the folders of their roots tell them apart. */
 static void name_prefix(struct exec *x)
 {
-	char *real = realpath(x->root, NULL), hex[DIGEST_HEX_CAP];
-	const char *root = real ? real : x->root;
-	struct digest d = digest_of(root, strlen(root));
-	snprintf(x->group_prefix, sizeof x->group_prefix, "wavetrain.%.8s", digest_hex(&d, hex));
-	free(real);
+	struct stat st = {0};
+	if (stat(x->root, &st) != 0)
+		log_warn("cgroup", "%s cannot be looked at; its groups are named without it", x->root);
+	snprintf(x->group_prefix, sizeof x->group_prefix, "wavetrain.%llx-%llx",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
 }
 
 void group_open(struct exec *x, const char *inside)
@@ -41,15 +41,15 @@ void group_open(struct exec *x, const char *inside)
 	cgroup_tidy(&x->home, "wavetrain.", LEFT_OVER_S);
 }
 
-static void leaf_of(const struct app *a, char out[NAME_CAP + 32])
+static void leaf_of(const struct app *a, char out[NAME_CAP + 48])
 {
-	snprintf(out, NAME_CAP + 32, "%s.%s", a->x->group_prefix, a->name);
+	snprintf(out, NAME_CAP + 48, "%s.%s", a->x->group_prefix, a->name);
 }
 
 static int make_group(struct app *a, struct err *e)
 {
 	const struct exec_limits *l = &a->st.start.limits;
-	char leaf[NAME_CAP + 32];
+	char leaf[NAME_CAP + 48];
 	leaf_of(a, leaf);
 	int rc = cgroup_make(&a->x->home, leaf, &a->st.group, e);
 	return rc != E_OK ? rc
@@ -74,7 +74,7 @@ void group_prepare(struct app *a)
 /* A life that ended before it wrote the group down may have made one. */
 static void find_group(const struct app *a, struct cgroup *g)
 {
-	char leaf[NAME_CAP + 32];
+	char leaf[NAME_CAP + 48];
 	leaf_of(a, leaf);
 	*g = a->st.group;
 	if (g->version == CGROUP_NONE && a->x->home.version != CGROUP_NONE)

@@ -32,21 +32,26 @@ static void decide(struct health *h, enum health_state to, int64_t since_ms)
 	h->cb.changed(h->cb.arg);
 }
 
-/* A program that never was healthy is starting, however often its probe fails: its deadline ends that. */
+/*
+ * A program that never was healthy is starting, however often its probe fails: its deadline ends that. After
+ * that a failed live probe makes it unhealthy as well as a failed ready probe does, and asks for a restart
+ * besides.
+ */
 static void on_verdict(void *arg, const struct probe_score *score, const char *why)
 {
 	struct watched *w = arg;
 	struct health *h = w->health;
-	bool passed = score->verdict == PROBE_PASSED;
+	bool passed = score->verdict == PROBE_PASSED, was_healthy = h->state != HEALTH_STARTING;
 	if (!passed)
 		snprintf(h->why, sizeof(h->why), "%s", why);
-	if (w->nr == LIVE && !passed && h->state != HEALTH_STARTING && !h->dead_told) {
+	if (!passed && was_healthy)
+		decide(h, HEALTH_UNHEALTHY, 0);
+	else if (passed && w->nr == h->deciding)
+		decide(h, HEALTH_HEALTHY, score->row_since);
+	if (w->nr == LIVE && !passed && was_healthy && !h->dead_told) {
 		h->dead_told = true;
-		h->cb.dead(h->cb.arg);
-		return; /* may be closed by now */
+		h->cb.dead(h->cb.arg); /* may close it */
 	}
-	if (w->nr == h->deciding && (passed || h->state != HEALTH_STARTING))
-		decide(h, passed ? HEALTH_HEALTHY : HEALTH_UNHEALTHY, passed ? score->row_since : 0);
 }
 
 static void run_command(void *arg)
@@ -106,6 +111,7 @@ struct health_view health_look(const struct health *h)
 	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why};
 	if (h->deciding == PROBES) {
 		v.measured_ms = (int64_t)uv_now(h->loop);
+		v.passes = 1; /* it was looked at, and it lives */
 		return v;
 	}
 	const struct probe_score *s = probe_score_of(h->probes[h->deciding].probe);
