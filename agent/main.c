@@ -29,6 +29,7 @@ static const char help[] =
 	"  --exec-socket PATH  the --socket of wavetrain-exec [/run/wavetrain/exec.sock]\n"
 	"  --unpack PATH       wavetrain-unpack [beside this program]\n"
 	"  --reserve MIB       disk that stays free for others [64]\n"
+	"  --reconnect-max S   longest wait between two tries to reach a coordinator [60]\n"
 	"  --version, --help\n"
 	"\n"
 	"SIGTERM ends it; the programs of the releases run on. Exit codes: 0 ended, 1 failed (why stands on "
@@ -39,7 +40,7 @@ enum { EXIT_USAGE = 64, PATH_CAP = 1024 };
 
 struct options {
 	const char *dir, *bundle, *root, *exec_socket, *unpack;
-	uint64_t reserve_bytes;
+	uint64_t reserve_bytes, reconnect_max_s;
 };
 
 struct agent_program {
@@ -59,6 +60,13 @@ struct agent_program {
  * -----------------------------------------------------------------------------------------------------------
  */
 
+static bool number(const char *s, uint64_t most, uint64_t *out)
+{
+	char *end;
+	*out = strtoull(s, &end, 10);
+	return *s >= '0' && *s <= '9' && *end == '\0' && *out <= most;
+}
+
 static bool take_option(struct options *o, int c)
 {
 	switch (c) {
@@ -77,11 +85,10 @@ static bool take_option(struct options *o, int c)
 	case 'u':
 		o->unpack = optarg;
 		return true;
-	case 'm': {
-		char *end;
-		o->reserve_bytes = strtoull(optarg, &end, 10) << 20;
-		return *end == '\0' && *optarg != '\0';
-	}
+	case 'm':
+		return number(optarg, 1 << 20, &o->reserve_bytes) && (o->reserve_bytes <<= 20, true);
+	case 'c':
+		return number(optarg, 60, &o->reconnect_max_s) && o->reconnect_max_s > 0;
 	default:
 		return false;
 	}
@@ -89,10 +96,11 @@ static bool take_option(struct options *o, int c)
 
 static bool take_options(struct options *o, int argc, char **argv)
 {
-	static const struct option all[] = {
-		{"dir", 1, NULL, 'd'},	       {"bundle", 1, NULL, 'b'}, {"root", 1, NULL, 'r'},
-		{"exec-socket", 1, NULL, 'x'}, {"unpack", 1, NULL, 'u'}, {"reserve", 1, NULL, 'm'},
-		{"version", 0, NULL, 'v'},     {"help", 0, NULL, 'h'},	 {NULL, 0, NULL, 0}};
+	static const struct option all[] = {{"dir", 1, NULL, 'd'},	     {"bundle", 1, NULL, 'b'},
+					    {"root", 1, NULL, 'r'},	     {"exec-socket", 1, NULL, 'x'},
+					    {"unpack", 1, NULL, 'u'},	     {"reserve", 1, NULL, 'm'},
+					    {"reconnect-max", 1, NULL, 'c'}, {"version", 0, NULL, 'v'},
+					    {"help", 0, NULL, 'h'},	     {NULL, 0, NULL, 0}};
 	for (int c; (c = getopt_long(argc, argv, "", all, NULL)) != -1;) {
 		if (c == 'h' || c == 'v') {
 			fputs(c == 'h' ? help : "wavetrain-agent " WAVETRAIN_VERSION "\n", stdout);
@@ -221,7 +229,13 @@ static int open_all(struct agent_program *p, struct options *o, struct err *e)
 	if (rc != E_OK)
 		return rc;
 	host_begin(p->host, p->driver);
-	return talk_open(&p->talk, &p->loop, &p->bundle, p->host, p->driver, p->boot, p->seed, e);
+	const struct talk_config c = {.bundle = &p->bundle,
+				      .host = p->host,
+				      .driver = p->driver,
+				      .boot = p->boot,
+				      .seed = p->seed,
+				      .reconnect_max_ms = (int64_t)o->reconnect_max_s * 1000};
+	return talk_open(&p->talk, &p->loop, &c, e);
 }
 
 static void on_talk_closed(void *arg)

@@ -88,7 +88,6 @@ static int take_options(const struct init_options *o, struct config *c, struct e
 		c->poll_wait_ms = o->poll_wait_ms;
 		c->suspect_ms = 3 * (int64_t)o->poll_wait_ms;
 		c->lost_ms = 5 * (int64_t)o->poll_wait_ms;
-		c->grace_ms = 4 * (int64_t)o->poll_wait_ms;
 	}
 	return random_id(c, e);
 }

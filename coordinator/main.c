@@ -30,7 +30,7 @@ static const char usage_text[] =
 	"  --agent-port N       [7700]\n"
 	"  --artifact-port N    [7701]\n"
 	"  --socket PATH        admin socket [DIR/admin.sock]\n"
-	"  --poll-wait-ms N     heartbeat of agents [25000]; suspect, lost and grace follow from it\n"
+	"  --poll-wait-ms N     heartbeat of agents [25000]; suspect and lost follow from it\n"
 	"  --debug              log more\n"
 	"  --version, --help\n"
 	"\n"

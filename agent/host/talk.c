@@ -25,7 +25,7 @@ struct talk {
 	enum asked asked;
 	bool greeted, polling, news, changed, waiting;
 	bool first_said; /* a status went out in this run, or what runs took too long to be found out */
-	uint64_t request_id, log_id, sent_chunk;
+	uint64_t request_id, log_id, sent_chunk, epoch;
 	uint32_t poll_wait_ms;
 	int64_t opened_ms;
 	void (*closed)(void *arg);
@@ -42,6 +42,7 @@ static int say(struct talk *t, struct arena *a, envelope *e,
 	struct buf b;
 	e->version = ENVELOPE_VERSION;
 	e->request_id = ++t->request_id;
+	e->epoch = t->epoch;
 	e->boot_id = id128_bytes(a, t->boot.hi, t->boot.lo);
 	e->cluster_id = id128_bytes(a, t->bundle->cluster_hi, t->bundle->cluster_lo);
 	buf_init(&b);
@@ -243,14 +244,10 @@ static bool same_cluster(const struct talk *t, const envelope *e)
 	       lo == t->bundle->cluster_lo;
 }
 
-static void hear(struct talk *t, const uint8_t *bytes, size_t len)
+static void hear_body(struct talk *t, const envelope *e)
 {
-	struct arena a;
-	arena_init(&a);
-	const envelope *e = envelope_decode(&a, bytes, len);
-	if (e == NULL || !same_cluster(t, e))
-		log_error("coordinator", "an answer that is none of this cluster's is not heard");
-	else if (e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME)
+	t->epoch = e->epoch > t->epoch ? e->epoch : t->epoch;
+	if (e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME)
 		on_welcome(t, e->welcome);
 	else if (e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED)
 		on_desired(t, e->desired);
@@ -258,6 +255,17 @@ static void hear(struct talk *t, const uint8_t *bytes, size_t len)
 		on_ack(t, e->report_ack);
 	else if (e->body_case == WAVETRAIN__AGENT__ENVELOPE__BODY_PROBLEM)
 		on_problem(t, e->problem);
+}
+
+static void hear(struct talk *t, const uint8_t *bytes, size_t len)
+{
+	struct arena a;
+	arena_init(&a);
+	const envelope *e = envelope_decode(&a, bytes, len);
+	if (e == NULL || !same_cluster(t, e))
+		log_error("coordinator", "an answer that is none of this cluster's is not heard");
+	else
+		hear_body(t, e);
 	arena_done(&a);
 }
 
@@ -321,13 +329,14 @@ void talk_changed(struct talk *t)
 /* ---- opening and closing
  * ----------------------------------------------------------------------------------------------- */
 
-int talk_open(struct talk **out, uv_loop_t *loop, const struct bundle *bundle, struct host *host,
-	      struct driver *driver, struct agent_boot_id boot, uint64_t seed, struct err *e)
+int talk_open(struct talk **out, uv_loop_t *loop, const struct talk_config *cfg, struct err *e)
 {
+	const struct bundle *bundle = cfg->bundle;
 	struct talk *t = calloc(1, sizeof(*t));
 	PRE(t != NULL);
-	*t = (struct talk){.loop = loop, .bundle = bundle, .host = host, .driver = driver, .boot = boot};
-	rng_seed(&t->rng, seed);
+	*t = (struct talk){
+		.loop = loop, .bundle = bundle, .host = cfg->host, .driver = cfg->driver, .boot = cfg->boot};
+	rng_seed(&t->rng, cfg->seed);
 	t->request_id = uv_hrtime(); /* rises over restarts within one boot */
 	t->opened_ms = (int64_t)uv_now(loop);
 	t->again = calloc(1, sizeof(*t->again));
@@ -337,7 +346,8 @@ int talk_open(struct talk **out, uv_loop_t *loop, const struct bundle *bundle, s
 	const struct link_config c = {.coordinators = bundle->coordinators,
 				      .tls = {bundle->ca, bundle->cert, bundle->key},
 				      .server_name = bundle->server_name,
-				      .seed = seed};
+				      .backoff_cap_ms = cfg->reconnect_max_ms,
+				      .seed = cfg->seed};
 	const struct link_callbacks cb = {.arg = t,
 					  .on_up = on_up,
 					  .on_down = on_down,

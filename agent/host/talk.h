@@ -9,11 +9,20 @@
 
 struct talk;
 
-/* `bundle`, `host` and `driver` must outlive it. Dials at once. */
-must_check int talk_open(struct talk **out, uv_loop_t *loop, const struct bundle *bundle, struct host *host,
-			 struct driver *driver, struct agent_boot_id boot, uint64_t seed, struct err *e);
-void talk_reports(struct talk *t); /* there is something new in the spool */
-void talk_changed(struct talk *t); /* host_look would say something else */
+struct talk_config {
+	const struct bundle *bundle; /* these three must outlive it */
+	struct host *host;
+	struct driver *driver;
+	struct agent_boot_id boot;
+	uint64_t seed;
+	int64_t reconnect_max_ms; /* 0 = a minute; never more, because coordinators count on it after an
+				     election */
+};
+
+must_check int talk_open(struct talk **out, uv_loop_t *loop, const struct talk_config *c,
+			 struct err *e); /* dials at once */
+void talk_reports(struct talk *t);	 /* there is something new in the spool */
+void talk_changed(struct talk *t);	 /* host_look would say something else */
 /* No callback of it comes after `closed`; memory is freed then. */
 void talk_close(struct talk *t, void (*closed)(void *arg), void *arg);
 

@@ -67,7 +67,7 @@ void drive_session_opened(struct drive *d, uint64_t session, const struct name *
 		note_host(d, host, "REFUSED", why, now);
 		d->ports.drop(d->ports.arg, session, why);
 	} else {
-		fleet_bind(&d->fleet, fleet_get(&d->fleet, host), session);
+		fleet_bind(&d->fleet, fleet_get(&d->fleet, host), session, now);
 		note_host(d, host, "CONNECTED", "", now);
 	}
 	arena_reset(&d->arena);

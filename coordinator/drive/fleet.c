@@ -97,9 +97,10 @@ void fleet_unbind(struct fleet *f, struct fleet_host *h)
 	h->greeted = false;
 }
 
-void fleet_bind(struct fleet *f, struct fleet_host *h, uint64_t session)
+void fleet_bind(struct fleet *f, struct fleet_host *h, uint64_t session, struct wall_ms now)
 {
 	fleet_unbind(f, h);
+	h->bound_at = now;
 	h->session = session;
 	HASH_ADD(by_session, f->sessions, session, sizeof h->session, h);
 }
@@ -219,8 +220,12 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	out->silent_ms = now.v - (heard ? h->last_seen.v : leading_since.v);
 	out->avail = AVAIL_UNKNOWN;
 	out->heard_at = heard ? h->polled_at : (struct wall_ms){0};
-	/* Connected is not yet known: only a status says what runs. */
-	if (!heard || h->polled_at.v < leading_since.v || out->silent_ms >= suspect_ms)
+	/* Connected is not yet known: only a status of this session says what runs. A host that comes back
+	 * may have been off for long, and one that was never away still serves: until it says so it is
+	 * neither counted nor taken, for as long as a status may be missing. */
+	bool said = heard && h->polled_at.v >= h->bound_at.v && h->polled_at.v >= leading_since.v;
+	out->unsaid = heard && !said && now.v - h->bound_at.v < suspect_ms;
+	if (!said || out->silent_ms >= suspect_ms)
 		return;
 	const struct fleet_app *a = fleet_app(h, app);
 	out->avail = availability(a, min_healthy_ms, now);

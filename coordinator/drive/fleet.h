@@ -30,6 +30,7 @@ struct fleet_host {
 	struct name name;
 	uint64_t session; /* 0 = not connected */
 	bool greeted;
+	struct wall_ms bound_at;  /* its session began */
 	struct wall_ms polled_at; /* its last status */
 	struct wall_ms last_seen; /* 0 = never by this coordinator */
 	bool parked;
@@ -59,8 +60,8 @@ void fleet_done(struct fleet *f);
 struct fleet_host *fleet_find(struct fleet *f, const struct name *host);
 struct fleet_host *fleet_get(struct fleet *f, const struct name *host); /* made if new */
 struct fleet_host *fleet_by_session(struct fleet *f, uint64_t session);
-void fleet_bind(struct fleet *f, struct fleet_host *h,
-		uint64_t session); /* the newest session of a host wins */
+void fleet_bind(struct fleet *f, struct fleet_host *h, uint64_t session,
+		struct wall_ms now); /* the newest session of a host wins */
 void fleet_unbind(struct fleet *f, struct fleet_host *h);
 /* Its poll waits until then; one that waited before is replaced. Unpark: it waits no longer. */
 void fleet_park(struct fleet *f, struct fleet_host *h, struct wall_ms until);

@@ -113,12 +113,9 @@ static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum
 	uint32_t i;
 	spread_rewind(sp);
 	while (p->room > 0 && spread_next(sp, is_queued, &q, &i)) {
-		if (step_too_early(s, avail)) {
-			p->refusal = arena_printf(
-				s->a, "host %s: not heard of yet since this coordinator began to lead",
-				s->v->tasks[i].host.s);
-			step_look_again(s, (struct wall_ms){s->v->leading_since.v + s->v->grace_ms});
-			return;
+		if (step_too_early(s, &s->v->hosts[i])) {
+			step_not_heard(s, step_wave_name(s, s->v->tasks[i].wave), s->v->tasks[i].host.s);
+			continue;
 		}
 		size_t before = p->nr;
 		pick(s, p, i);
@@ -191,9 +188,10 @@ bool dispatch_back(struct step *s)
 	p.room = batch > in_hand ? batch - in_hand : 0;
 	pick_already_back(s, &p);
 	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
-		for (size_t i = s->v->tasks_nr; i-- > 0 && !step_too_early(s, dispatch_order[k]);)
+		for (size_t i = s->v->tasks_nr; i-- > 0;)
 			if (task_to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
-			    !picked(&p, &s->v->tasks[i].host) && !pick(s, &p, i))
+			    !step_too_early(s, &s->v->hosts[i]) && !picked(&p, &s->v->tasks[i].host) &&
+			    !pick(s, &p, i))
 				break;
 	if (p.nr == 0 && p.refusal != NULL)
 		step_reason(s, "rollback", (struct wall_ms){0}, "%s", p.refusal);

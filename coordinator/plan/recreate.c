@@ -47,7 +47,7 @@ static void hand_out(struct step *s, uint32_t wave, wanted_fn *wanted, enum dire
 		const struct task *t = &s->v->tasks[i];
 		if (!wanted(t))
 			continue;
-		if (t->state != TASK_STOPPED && step_too_early(s, s->v->hosts[i].avail))
+		if (t->state != TASK_STOPPED && step_too_early(s, &s->v->hosts[i]))
 			unheard = unheard == NULL ? t->host.s : unheard;
 		else
 			hosts[nr++] = t->host;

@@ -44,14 +44,20 @@ uint32_t tally_unsettled(const struct tally *t)
 	return t->queued + t->in_hand + t->stopped + t->lost_stopping;
 }
 
-bool step_too_early(const struct step *s, enum availability avail)
+bool step_too_early(const struct step *s, const struct host_view *h)
 {
-	return avail == AVAIL_UNKNOWN && s->now.v < s->v->leading_since.v + s->v->grace_ms;
+	bool grace = s->now.v < s->v->leading_since.v + s->v->grace_ms;
+	return h->avail == AVAIL_UNKNOWN && (grace || h->unsaid);
 }
 
 void step_not_heard(struct step *s, const char *object, const char *host)
 {
 	struct wall_ms until = {s->v->leading_since.v + s->v->grace_ms};
+	if (s->now.v >= until.v) {
+		step_reason(s, object, (struct wall_ms){0},
+			    "host %s: has come anew, and not said yet what it runs", host);
+		return;
+	}
 	step_reason(s, object, until, "host %s: not heard of yet since this coordinator began to lead", host);
 	step_look_again(s, until);
 }

@@ -39,8 +39,8 @@ bool task_to_take_back(const struct task *t);
 /* Hosts of the wave that are not where they will stay. */
 uint32_t tally_unsettled(const struct tally *t);
 /* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
- * grace is over. The second says so of a host. */
-bool step_too_early(const struct step *s, enum availability avail);
+ * grace is over; nor is one that has come anew and not said what runs. The second says so of a host. */
+bool step_too_early(const struct step *s, const struct host_view *h);
 void step_not_heard(struct step *s, const char *object, const char *host);
 
 /* task.c: ends tasks that are late or lost. True when something was proposed. */

@@ -103,7 +103,10 @@ def main():
         s.run()
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed
         check(f"the story ended early: {e!r}", False)
-        print("# " + s.co.process.tail().replace("\n", "\n# "))
+        r = s.newest()
+        print("# waiting:", r["waiting"], [(t["host"], t["state"], t["step"], t["note"]) for t in r["tasks"]])
+        for h in s.fl.hosts:
+            print(f"# {h.name}: " + h.agent.tail(700).replace("\n", "\n# "))
     finally:
         s.fl.close()
     print(f"1..{len(results)}")

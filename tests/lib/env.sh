@@ -78,6 +78,7 @@ long_suites() {
 	long long/raft-3 build/tests/sim/raft/raft_sim --seeds 1000 --start 10000 --nodes 3 || status=1
 	long long/raft-5 build/tests/sim/raft/raft_sim --seeds 500 --start 10000 --nodes 5 || status=1
 	long long/kill-100 python3 tests/cluster/kill_coordinator.py build/coordinator/wavetraind build/coordinator/cli/wavetrain 100 || status=1
+	long long/kill-in-rollouts-100 python3 tests/cluster/kill_in_rollouts.py 100 || status=1
 	long long/kill-exec python3 tests/cluster/kill_syscalls.py --of exec || status=1
 	long long/kill-agent python3 tests/cluster/kill_syscalls.py --of agent || status=1
 	long long/demo-without-drain python3 deploy/demo.d/demo.py --json --no-drain || status=1

@@ -155,7 +155,7 @@ class Host:
         allowed = ["--user-allowed", "root"] if os.geteuid() == 0 else []
         self.exec = Process(self.dir / "exec.log", EXEC, "--socket", self.sock, "--root", self.root, *allowed)
         self.agent = Process(self.dir / "agent.log", AGENT, "--dir", self.agent_dir, "--root", self.root, "--exec-socket", self.sock,
-                             "--unpack", UNPACK)
+                             "--unpack", UNPACK, "--reconnect-max", "3")
 
     def start(self):
         self.exec.start()

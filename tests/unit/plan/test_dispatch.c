@@ -152,6 +152,17 @@ static void a_zone_at_its_floor_is_passed_over(void **state)
 	assert_string_equal(look(), "h3");
 }
 
+/* It may be serving all the time: taken for free it would break the floor. */
+static void who_has_come_anew_is_not_taken_before_it_has_said_what_runs(void **state)
+{
+	add(NULL, AVAIL_UNKNOWN, TASK_QUEUED);
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.hosts[0].unsaid = true;
+	assert_string_equal(look(), "h2");
+	r.hosts[0].unsaid = false;
+	assert_string_equal(look(), "h1 h2");
+}
+
 /* ---- recreate ---- */
 
 static void recreate(void)
@@ -279,6 +290,7 @@ int main(void)
 		CASE(the_classes_share_one_count),
 		CASE(hosts_without_a_zone_go_in_plan_order),
 		CASE(a_zone_at_its_floor_is_passed_over),
+		CASE(who_has_come_anew_is_not_taken_before_it_has_said_what_runs),
 		CASE(all_of_a_wave_are_told_to_stop),
 		CASE(nobody_is_stopped_before_all_can_be_told),
 		CASE(the_stopped_wait_for_the_last_one_and_explain_names_it),

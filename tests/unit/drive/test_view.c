@@ -1,0 +1,84 @@
+#include "tests/lib/test.h"
+#include "coordinator/drive/fleet.h"
+#include "tests/lib/fleet.h"
+
+enum { LEADS = 1000, SUSPECT = 75000 };
+
+static struct fleet fleet;
+static struct name host, app;
+
+static int setup(void **state)
+{
+	fleet_init(&fleet);
+	host = test_name("eu-1");
+	app = test_name("shop");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fleet_done(&fleet);
+	return 0;
+}
+
+static void says_hello(int64_t now, uint64_t session)
+{
+	struct fleet_host *h = fleet_get(&fleet, &host);
+	fleet_bind(&fleet, h, session, (struct wall_ms){now});
+	h->last_seen.v = now;
+}
+
+static void says_healthy(int64_t now)
+{
+	struct fleet_host *h = fleet_get(&fleet, &host);
+	struct digest running = test_target("1.0").id;
+	Wavetrain__Agent__AppStatus s = WAVETRAIN__AGENT__APP_STATUS__INIT;
+	s.app = app.s;
+	s.target = (ProtobufCBinaryData){.len = DIGEST_LEN, .data = running.b};
+	s.health = WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY;
+	s.in_rotation = true;
+	fleet_status(h, &s, (struct wall_ms){now});
+	h->last_seen.v = h->polled_at.v = now;
+}
+
+static struct host_view look(int64_t now)
+{
+	struct host_view v = {.silent_ms = 0};
+	fleet_view(&fleet, &host, &app, 0, (struct wall_ms){now}, (struct wall_ms){LEADS}, SUSPECT, &v);
+	return v;
+}
+
+/* Found by seed 62087: a host that had been off for minutes counted as available between its hello and its
+ * first status, by what it had said before. */
+static void what_it_said_in_an_earlier_session_counts_no_more(void **state)
+{
+	says_hello(2000, 1);
+	says_healthy(2001);
+	assert_int_equal(look(3000).avail, AVAIL_UP);
+	says_hello(200000, 2);
+	assert_int_equal(look(200001).avail, AVAIL_UNKNOWN);
+	assert_true(look(200001).unsaid);
+	says_healthy(200002);
+	assert_int_equal(look(200003).avail, AVAIL_UP);
+	assert_false(look(200003).unsaid);
+}
+
+static void a_hello_without_a_status_does_not_shield_it_for_ever(void **state)
+{
+	says_hello(2000, 1);
+	assert_true(look(2001).unsaid);
+	fleet_get(&fleet, &host)->last_seen.v = 2000 + SUSPECT; /* it goes on reporting, and never polls */
+	assert_false(look(2000 + SUSPECT).unsaid);
+	assert_int_equal(look(2000 + SUSPECT).avail, AVAIL_UNKNOWN);
+}
+
+#define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(what_it_said_in_an_earlier_session_counts_no_more),
+		CASE(a_hello_without_a_status_does_not_shield_it_for_ever),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
