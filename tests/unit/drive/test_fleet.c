@@ -17,7 +17,7 @@ static void open_world(struct world *w)
 		struct name n;
 		assert_true(name_set(&n, names[i]));
 		w->h[i] = fleet_get(&w->fleet, &n);
-		fleet_bind(&w->fleet, w->h[i], (uint64_t)i + 1);
+		fleet_bind(&w->fleet, w->h[i], (uint64_t)i + 1, (struct wall_ms){0});
 	}
 }
 
