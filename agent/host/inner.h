@@ -45,10 +45,11 @@ struct work {
 struct program {
 	struct host *host;
 	struct name app;
-	bool known;		   /* exec said something since this agent began */
-	struct exec_status status; /* what it said last */
-	struct health *health;	   /* NULL: nothing runs that could be measured */
-	struct arena arena;	   /* of its spec */
+	bool known;		     /* exec said something since this agent began */
+	struct exec_status status;   /* what it said last */
+	struct health *health;	     /* NULL: nothing runs that could be measured */
+	char unmeasured[DETAIL_CAP]; /* why what runs is not; "" when it is */
+	struct arena arena;	     /* of its spec */
 	struct runspec spec;
 	uint64_t activation;	 /* that `health` measures */
 	struct ask *commands[2]; /* of the probes */
@@ -116,7 +117,8 @@ struct program *program_get(struct host *h, const struct name *app);
 void program_began(struct program *p, const struct agent_target *t, uint64_t activation,
 		   int64_t healthy_since_ms);
 void program_ended(struct program *p);
-void program_look(struct program *p); /* ask exec for the first time */
+void program_measure(struct program *p); /* when it runs and is not measured */
+void program_look(struct program *p);	 /* ask exec for the first time */
 void program_status(struct program *p, const struct exec_status *s);
 void program_free(struct program *p);
 bool program_up(const struct program *p);
