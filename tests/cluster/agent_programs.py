@@ -39,7 +39,7 @@ def probe_hangs(st):
     with Deaf() as deaf:
         app.write({"health": {"ready": {"http": f"http://127.0.0.1:{deaf.port}/", **READY}}})
         r = app.deploy("1")
-        st.check("a probe that is accepted and never answered fails the host by its deadline", r["state"] == "FAILED" and "not healthy within" in r["why"], r["why"])
+        st.check("a probe that is accepted and never answered fails the host by its deadline", r["state"] == "ROLLED_BACK" and "not healthy within" in r["why"], r["why"])
         st.check("and it was tried again and again, each within its timeout", len(deaf.kept) >= 2, len(deaf.kept))
     st.check("nothing of the first release is left running", not app.pids(), app.pids())
 
@@ -48,7 +48,7 @@ def probe_command_hangs(st):
     app = st.app("deafcmd", {"health": {"ready": {"http": None, "exec": ["./hang"], **READY}}})
     app.push("1", files=[("hang", "#!/bin/sh\n(setsid sleep 1000 &) ; exec sleep 1000\n")])
     r = app.deploy("1")
-    st.check("a probe command that hangs fails the host by its deadline", r["state"] == "FAILED" and "not healthy within" in r["why"], r["why"])
+    st.check("a probe command that hangs fails the host by its deadline", r["state"] == "ROLLED_BACK" and "not healthy within" in r["why"], r["why"])
     a.wait_for("nothing of the command is left", lambda: not app.pids())
     st.check("what it forked into another session ended with it", not app.pids())
 
@@ -177,7 +177,7 @@ def user_not_allowed(st):
     app = st.app("nouser", {"run": {"user": "nobody"}}).push("1")
     r = app.deploy("1")
     st.check(f"a user that exec may not use is refused in plain words: {r['why'][:100]}",
-             r["state"] == "FAILED" and "user nobody may not run programs here" in r["why"] and "--user-allowed nobody" in r["why"], r["why"])
+             r["state"] == "ROLLED_BACK" and "user nobody may not run programs here" in r["why"] and "--user-allowed nobody" in r["why"], r["why"])
     st.check("and nothing runs", not app.pids())
 
 
@@ -198,7 +198,7 @@ def start_probe(st):
     flag, started = st.folder / "started", {"interval": "100ms", "timeout": "1s", "pass": 1, "fail": 1, "deadline": "2s"}
     app = st.app("startprobe", {"health": {"start": {"exec": ["/bin/sh", "-c", f"test -e {flag}"], **started}}}).push("1")
     r = app.deploy("1")
-    st.check("a start probe that never passes fails the host", r["state"] == "FAILED" and "start probe did not pass" in r["why"], r["why"])
+    st.check("a start probe that never passes fails the host", r["state"] == "ROLLED_BACK" and "start probe did not pass" in r["why"], r["why"])
     app.write({"health": {"start": {"exec": ["/bin/sh", "-c", f"id -un > {flag}.user; test -e {flag}"], **started, "deadline": "20s"}}})
     app.push("2").begin("2")
     a.wait_for("the command ran", lambda: (st.folder / "started.user").exists())
