@@ -179,19 +179,29 @@ static const char *last_line(struct arena *a, const struct exec_reply *p)
 	return s;
 }
 
+/* The hooks around the stop are those of the version before: the new one is not blamed for them. */
+static enum step_cause cause_of_hook(const struct work *w, int code)
+{
+	const struct agent_effect *ef = &w->effect;
+	bool of_old = ef->kind == AGENT_HOOK &&
+		      (ef->hook == AGENT_HOOK_BEFORE_STOP || ef->hook == AGENT_HOOK_AFTER_STOP);
+	if (of_old)
+		return STEP_CAUSE_INFRA;
+	return code == E_OK || code == E_TIMEOUT ? STEP_CAUSE_VERSION : cause_of(code);
+}
+
 static void on_hook(void *ctx, const struct exec_reply *reply)
 {
 	struct work *w = ctx;
 	const struct runspec_hook *h = &w->hooks->v[w->hook];
+	enum step_cause cause = cause_of_hook(w, reply->code);
 	w->ask = NULL;
 	if (reply->code != E_OK)
-		work_end(w, reply->code,
-			 reply->code == E_TIMEOUT ? STEP_CAUSE_VERSION : cause_of(reply->code),
-			 "%s %zu (%.40s): %s", w->hooks_name, w->hook + 1, h->run.v[0], reply->text);
+		work_end(w, reply->code, cause, "%s %zu (%.40s): %s", w->hooks_name, w->hook + 1, h->run.v[0],
+			 reply->text);
 	else if (reply->hook_exit != 0)
-		work_end(w, E_INVALID, STEP_CAUSE_VERSION, "%s %zu (%.40s) ended with %d: %.100s",
-			 w->hooks_name, w->hook + 1, h->run.v[0], reply->hook_exit,
-			 last_line(&w->arena, reply));
+		work_end(w, E_INVALID, cause, "%s %zu (%.40s) ended with %d: %.100s", w->hooks_name,
+			 w->hook + 1, h->run.v[0], reply->hook_exit, last_line(&w->arena, reply));
 	else {
 		w->hook++;
 		next_hook(w);

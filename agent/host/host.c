@@ -343,7 +343,8 @@ static void on_exec_status(void *ctx, const char *app, const struct exec_status 
 		program_status(program_get(h, &name), status);
 }
 
-/* What exec has a folder of may run although our record of it is gone: nothing is begun before that is known. */
+/* What exec has a folder of may run although our record of it is gone: nothing is begun before that is known.
+ */
 static void look_at_folders(struct host *h)
 {
 	char path[1024];

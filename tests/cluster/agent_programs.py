@@ -54,19 +54,29 @@ def probe_command_hangs(st):
 
 
 def hook_never_ends(st):
-    hook = "#!/bin/sh\n(setsid sh -c 'sleep 1000 & sleep 1000' &)\nsetsid sleep 1000 &\nexec sleep 1000\n"
+    hook = [("hook", "#!/bin/sh\n(setsid sh -c 'sleep 1000 & sleep 1000' &)\nsetsid sleep 1000 &\nexec sleep 1000\n")]
     app = st.app("hookfork").push("1").up("1")
     pid = app.server()
-    app.push("2", files=[("hook", hook)])
-    app.write({"hooks": {"beforeStop": [{"run": ["/bin/sh", "-c", "setsid sleep 1000 & exec sleep 1000"], "timeout": "500ms"}]}})
-    app.push("3", files=[("hook", hook)])
-    app.write({"hooks": {"beforeStart": [{"run": ["./hook"], "timeout": "500ms"}]}})
+    app.write({"hooks": {"beforeStart": [{"run": ["./hook"], "timeout": "500ms"}]}}).push("2", files=hook)
     r = app.deploy("2")
     st.check("a hook that forks and never ends is ended at its timeout and fails the host", r["state"] == "ROLLED_BACK" and "ran longer than 500 ms" in r["why"],
              (r["state"], r["why"]))
     app.settled("1")
     st.check("the version before runs, anew", app.server() not in (None, pid) and a.get(app.port) == "1")
     st.check("nothing the hook forked is left", [a.comm(p) for p in app.pids() if a.comm(p) == "sleep"] == [])
+    app.write({"hooks": {"beforeStop": [{"run": ["./hook"], "timeout": "500ms"}]}}).push("3", files=hook).up("3")
+    pid = app.server()
+    r = app.push("4").deploy("4")
+    st.check("a hook before the stop, which is the running version's, fails the host without blame for the new one",
+             r["state"] == "HELD" and not r["target_bad"] and "beforeStop" in r["why"], (r["state"], r["why"]))
+    st.heard()
+    st.check("what ran was not touched", app.server() == pid and a.get(app.port) == "3")
+
+
+def hook_is_missing(st):
+    app = st.app("nohook", {"hooks": {"beforeStart": [{"run": ["./hook"]}]}}).push("1")
+    r = app.deploy("1")
+    st.check(f"a hook that is not in the release is said so: {r['why'][-60:]}", "/hook" in r["why"] and "No such file" in r["why"], r["why"])
 
 
 def hook_fails(st):
@@ -249,6 +259,6 @@ def allow_daemon(st):
 
 
 if __name__ == "__main__":
-    a.run("programs", [probe_hangs, probe_command_hangs, hook_never_ends, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
+    a.run("programs", [probe_hangs, probe_command_hangs, hook_never_ends, hook_is_missing, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
                        dies_after_bake, files_and_limits, user_not_allowed, live_probe, start_probe, probe_user, drift],
           regions={"eu": 1, "us": 1}, setup=allow_daemon)
