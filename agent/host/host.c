@@ -165,8 +165,12 @@ static void tell(struct work *w)
 	ev.done.cause = w->cause;
 	ev.done.detail = memcpy(detail, w->detail, sizeof(detail));
 	ev.done.evidence = w->evidence;
-	if (w->code != E_OK)
+	char *failed = program_get(w->host, &w->effect.app)->failed;
+	failed[0] = '\0';
+	if (w->code != E_OK) {
 		log_warn(w->effect.app.s, "%s: %s", kind_names[w->effect.kind], detail);
+		snprintf(failed, DETAIL_CAP, "%s: %.150s", kind_names[w->effect.kind], detail);
+	}
 	struct driver *d = w->host->driver;
 	work_free(w);
 	driver_done(d, ev);
@@ -389,11 +393,22 @@ void host_sources(struct host *h, char *const *urls, size_t nr)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+/* Nothing is under way and the app is not where it should be: what failed is tried again in a while. */
+static void add_wait(struct host *h, struct arena *a, struct host_app *out)
+{
+	const char *failed = program_get(h, &out->app)->failed;
+	const struct agent_record *r = host_record(h, &out->app);
+	if (failed[0] != '\0' && !agent_at_rest(r))
+		out->note = arena_printf(a, "%s; it is tried again", failed);
+}
+
 static void add_work(struct host *h, struct arena *a, struct host_app *out)
 {
 	const struct work *w = work_of_app(h, &out->app);
-	if (w == NULL)
+	if (w == NULL) {
+		add_wait(h, a, out);
 		return;
+	}
 	if (w->fetch != NULL) {
 		out->fetched_bytes = fetch_have(w->fetch);
 		out->fetch_total_bytes = w->effect.target.size_bytes;

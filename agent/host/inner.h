@@ -55,6 +55,7 @@ struct program {
 	struct ask *commands[2]; /* of the probes */
 	struct ask *restarting;	 /* a stop, because the live probe failed */
 	struct ask *asking;	 /* the first status */
+	char failed[DETAIL_CAP]; /* the last effect of the app, and why; "" when it went well */
 	struct tail *tail;	 /* of its output; NULL until its folder is there */
 	enum step step;		 /* last seen, and since when */
 	int64_t step_since_ms;

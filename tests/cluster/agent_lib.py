@@ -65,8 +65,8 @@ class App:
         self.co.must("app", "add", name)
         url = f"http://127.0.0.1:{self.port}/healthz"
         self.base = {
-            "schema": "wavetrain/v1", "app": name, "artifact": {"name": name}, "targets": {"labels": {"role": "web"}},
-            "regions": [{"name": next(iter(stage.fleet.regions))}],  # others when a scene says so: a port is one host's
+            "schema": "wavetrain/v1", "app": name, "artifact": {"name": name}, "targets": {"labels": {"solo": "yes"}},
+            "regions": [{"name": next(iter(stage.fleet.regions))}],  # the first host alone, unless a scene says otherwise: the port is its own
             "strategy": {"rolling": {"batch": 1}, "maxUnavailable": 1, "floor": "0%", "minHealthyTime": "0s", "failureBudget": 0,
                          "deadlines": {"host": "20s", "progress": "25s"}},
             "run": {"command": ["./start"], "env": {"PORT": str(self.port)}, "stop": {"timeout": "2s"},
@@ -177,8 +177,19 @@ class Stage:
         self.results, self.fleet, self.failed_scenes = [], f.Fleet(regions or {"eu": 1}, poll_wait_ms, prefix=f"wavetrain-{prefix}-"), 0
         self.folder, self.co, self.hosts = self.fleet.folder, self.fleet.co, self.fleet.hosts
 
-    def start(self, balancers=False):
-        self.fleet.start(balancers=balancers)
+    def start(self, balancers=False, exec_more=()):
+        """The first host has the label solo=yes; `exec_more` are further options of wavetrain-exec."""
+        self.co.start()
+        ports = iter(f.free_ports(sum(self.fleet.regions.values())))
+        for region, nr in self.fleet.regions.items():
+            for i in range(nr):
+                labels = [] if self.hosts else [("solo", "yes")]
+                self.hosts.append(f.Host(self.co, self.folder, f"{region}-{i + 1}", region, next(ports), labels))
+                self.hosts[-1].exec.argv += exec_more
+            if balancers:
+                self.fleet.balancers.append(f.Balancer(self.folder, region, [h for h in self.hosts if h.region == region]))
+        for p in self.fleet.balancers + self.hosts:
+            p.start()
         self.co.must("env", "add", "prod")
         wait_for("all agents have said hello", lambda: all(h["seen"] for h in self.co.json("agents", "list")))
 

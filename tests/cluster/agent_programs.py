@@ -11,6 +11,7 @@ import threading
 
 import agent_lib as a
 
+EVERYWHERE = {"labels": {"solo": None, "role": "web"}}
 READY = {"interval": "100ms", "timeout": "300ms", "pass": 1, "fail": 2, "deadline": "1500ms"}
 
 
@@ -126,7 +127,7 @@ def dies_in_min_healthy_time(st):
 
 def dies_in_bake(st):
     regions = [{"name": "eu"}, {"name": "us", "after": "eu", "bake": "60s"}]
-    app = st.app("diesbake", {"regions": regions, "run": {"env": {"PORT": "{{ labels.port }}"}},
+    app = st.app("diesbake", {"targets": EVERYWHERE, "regions": regions, "run": {"env": {"PORT": "{{ labels.port }}"}},
                               "health": {"ready": {"http": "http://127.0.0.1:{{ labels.port }}/healthz"}}}, port=st.hosts[0].port)
     app.push("1")
     quick = a.merge(json.loads(app.file.read_text()), {"regions": [{"name": "eu"}, {"name": "us", "after": "eu"}]})
@@ -134,7 +135,7 @@ def dies_in_bake(st):
     app.up("1")
     app.push("2", "[ \"$WAVETRAIN_REGION\" = eu ] || exec ./demo-service 2\n./demo-service 2 &\np=$!\n"
                   "while [ ! -e $PORTFILE ]; do sleep 0.1; done\nkill -9 $p\nexit 1\n")
-    app.write({"regions": regions, "run": {"env": {"PORT": "{{ labels.port }}", "PORTFILE": str(st.folder / "die")}},
+    app.write({"targets": EVERYWHERE, "regions": regions, "run": {"env": {"PORT": "{{ labels.port }}", "PORTFILE": str(st.folder / "die")}},
                "health": {"ready": {"http": "http://127.0.0.1:{{ labels.port }}/healthz"}}})
     app.begin("2")
     a.wait_for("the first region bakes", lambda: app.rollout()["waves"][0]["state"] == "BAKING")
@@ -244,21 +245,11 @@ def drift(st):
     st.check("`agents show` names the app", "drift" in st.co.must("agents", "show", st.hosts[0].name), (st.co.must("agents", "show", st.hosts[0].name), other))
 
 
-def allow_daemon(st):
-    """The stage, where exec may run programs as `daemon`, too."""
-    st.co.start()
-    ports = iter(a.f.free_ports(2))
-    for region in st.fleet.regions:
-        h = a.f.Host(st.co, st.folder, f"{region}-1", region, next(ports))
-        if os.geteuid() == 0:
-            h.exec.argv += ["--user-allowed", "daemon"]
-        st.hosts.append(h)
-        h.start()
-    st.co.must("env", "add", "prod")
-    a.wait_for("all agents have said hello", lambda: all(h["seen"] for h in st.co.json("agents", "list")))
+def setup(st):
+    st.start(exec_more=["--user-allowed", "daemon"] if os.geteuid() == 0 else [])
 
 
 if __name__ == "__main__":
     a.run("programs", [probe_hangs, probe_command_hangs, hook_never_ends, hook_is_missing, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
                        dies_after_bake, files_and_limits, user_not_allowed, live_probe, start_probe, probe_user, drift],
-          regions={"eu": 1, "us": 1}, setup=allow_daemon)
+          regions={"eu": 1, "us": 1}, setup=setup)
