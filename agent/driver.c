@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "agent/durable.h"
 #include "agent/journal.h"
 #include "agent/spool.h"
+#include "sys/digest.h"
 #include "sys/log.h"
 
 enum { PATH_CAP = 1024, RETRY_MS = 1000 };
@@ -186,8 +186,8 @@ static int boot(struct driver *d, struct agent_boot_id id, struct err *e)
 	int rc = journal_load(d->journal_dir, records, AGENT_APPS_MAX, &ev.boot.nr, e);
 	for (size_t i = 0; rc == E_OK && i < ev.boot.nr; i++)
 		if (records[i].unknown)
-			log_error(records[i].app.s,
-				  "the journal is damaged: waiting for exec to say what runs");
+			log_error(records[i].app.s, "%s/%s.journal is damaged: exec is asked what runs",
+				  d->journal_dir, records[i].app.s);
 	if (rc == E_OK && feed(d, ev) != E_OK)
 		rc = err_set(e, E_CORRUPT, "the journal in %s holds what no agent wrote", d->journal_dir);
 	free(records);
@@ -235,8 +235,8 @@ void driver_close(struct driver *d)
 
 static bool is_digest_of(const struct digest *want, const void *bytes, size_t len)
 {
-	struct digest got;
-	return EVP_Digest(bytes, len, got.b, NULL, EVP_sha256(), NULL) == 1 && digest_eq(&got, want);
+	struct digest got = digest_of(bytes, len);
+	return digest_eq(&got, want);
 }
 
 static int check_text(const struct agent_target *t, const struct wire_text *x, struct err *e)
@@ -271,6 +271,8 @@ static int keep_labels(struct driver *d, const struct name *app, const struct wi
 		buf_put(&b, l->v[i].key, strlen(l->v[i].key) + 1);
 		buf_put(&b, l->v[i].value, strlen(l->v[i].value) + 1);
 	}
+	struct digest check = digest_of(b.data, b.len);
+	buf_put(&b, check.b, sizeof(check.b));
 	int rc = durable_write(d->targets_dir, labels_leaf(app, leaf), b.data, b.len, e);
 	buf_done(&b);
 	return rc;
@@ -397,16 +399,66 @@ const struct agent *driver_agent(const struct driver *d)
 	return &d->agent;
 }
 
-int driver_text(const struct driver *d, const struct digest *target, struct buf *out, struct err *e)
+/* Of a program that was found running only its id and its artifact are known; the id is made of the artifact
+ * and the rendered file (docs/decisions/0002). */
+static bool is_text_of(const struct agent_target *t, const struct buf *text)
+{
+	static const char head[] = "wavetrain target 1\n";
+	struct digest spec = digest_of(text->data, text->len);
+	uint8_t parts[sizeof(head) - 1 + 2 * DIGEST_LEN];
+	if (!digest_none(&t->spec))
+		return digest_eq(&spec, &t->spec);
+	memcpy(parts, head, sizeof(head) - 1);
+	memcpy(parts + sizeof(head) - 1, t->artifact.b, DIGEST_LEN);
+	memcpy(parts + sizeof(head) - 1 + DIGEST_LEN, spec.b, DIGEST_LEN);
+	struct digest id = digest_of(parts, sizeof(parts));
+	return digest_eq(&id, &t->id);
+}
+
+static int damaged(const struct driver *d, const char *leaf, struct err *e)
+{
+	return err_set(e, E_CORRUPT, "%s/%s is damaged; it comes again with the next assignment",
+		       d->targets_dir, leaf);
+}
+
+int driver_text(const struct driver *d, const struct agent_target *t, struct buf *out, struct err *e)
 {
 	char hex[DIGEST_HEX_CAP];
-	return durable_read(d->targets_dir, digest_hex(target, hex), WIRE_SPEC_MAX, out, e);
+	struct buf b;
+	buf_init(&b);
+	int rc = durable_read(d->targets_dir, digest_hex(&t->id, hex), WIRE_SPEC_MAX, &b, e);
+	if (rc == E_TOO_LARGE || (rc == E_OK && !is_text_of(t, &b)))
+		rc = damaged(d, hex, e);
+	if (rc == E_OK)
+		buf_put(out, b.data, b.len);
+	buf_done(&b);
+	return rc;
+}
+
+/* The digest of the labels stands behind them. */
+static bool take_labels(const struct buf *file, struct buf *out)
+{
+	struct digest check;
+	if (file->len < DIGEST_LEN)
+		return false;
+	size_t len = file->len - DIGEST_LEN;
+	check = digest_of(file->data, len);
+	if (memcmp(check.b, file->data + len, DIGEST_LEN) != 0)
+		return false;
+	buf_put(out, file->data, len);
+	return true;
 }
 
 int driver_labels(const struct driver *d, const struct name *app, struct buf *out, struct err *e)
 {
 	char leaf[NAME_CAP + 8];
-	return durable_read(d->targets_dir, labels_leaf(app, leaf), WIRE_SPEC_MAX, out, e);
+	struct buf b;
+	buf_init(&b);
+	int rc = durable_read(d->targets_dir, labels_leaf(app, leaf), WIRE_SPEC_MAX, &b, e);
+	if (rc == E_TOO_LARGE || (rc == E_OK && !take_labels(&b, out)))
+		rc = damaged(d, leaf, e);
+	buf_done(&b);
+	return rc;
 }
 
 static bool names_target(const struct agent_record *r, const struct digest *id)

@@ -53,13 +53,14 @@ uint64_t driver_acked_chunk(const struct driver *d); /* where `after` of driver_
 
 uint64_t driver_after_seq(const struct driver *d);
 const struct agent *driver_agent(const struct driver *d);
-/* The rendered file of a target that was assigned once, at the end of `out`. E_NOT_FOUND. */
-must_check int driver_text(const struct driver *d, const struct digest *target, struct buf *out,
+/* The rendered file of a target that was assigned once, at the end of `out`. E_NOT_FOUND; E_CORRUPT when it
+ * is not the one that was assigned: it comes with the next assignment again. */
+must_check int driver_text(const struct driver *d, const struct agent_target *t, struct buf *out,
 			   struct err *e);
 /* Removes the rendered files that no record names any more. What cannot be removed is logged and stays. */
 void driver_forget(struct driver *d);
 /* The labels of this host as they came with the app's newest assignment: "key\0value\0..." at the end of
- * `out`. */
+ * `out`. E_NOT_FOUND, E_CORRUPT. */
 must_check int driver_labels(const struct driver *d, const struct name *app, struct buf *out, struct err *e);
 
 #endif

@@ -279,9 +279,22 @@ static void learn(struct step_run *run, struct agent_app *app, const struct agen
 	inner_persist(run, app);
 }
 
+/* The journal is gone, but exec looks after a program that an agent here began: as with a damaged one. */
+static struct agent_app *found_running(struct step_run *run, const struct agent_event *ev)
+{
+	if (name_empty(&ev->status.app) || target_none(&ev->status.target))
+		return NULL;
+	struct agent_app *app = inner_add(run->a, &ev->status.app);
+	if (app != NULL)
+		app->rec.unknown = true;
+	return app;
+}
+
 static int on_status(struct step_run *run, const struct agent_event *ev)
 {
 	struct agent_app *app = inner_find(run->a, &ev->status.app);
+	if (app == NULL)
+		app = found_running(run, ev);
 	if (app == NULL)
 		return E_INVALID;
 	if (app->rec.unknown)

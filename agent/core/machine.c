@@ -288,7 +288,7 @@ static void blame(struct agent_record *r, enum step_cause cause, int code, const
 {
 	r->cause = cause == STEP_CAUSE_NONE ? STEP_CAUSE_INFRA : cause;
 	r->code = code;
-	snprintf(r->reason, sizeof(r->reason), "%s: %.120s", sm_name(&agent_sm, (int)r->state),
+	snprintf(r->reason, sizeof(r->reason), "%s: %.150s", sm_name(&agent_sm, (int)r->state),
 		 detail != NULL && detail[0] != '\0' ? detail : err_text(code));
 }
 

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sys/digest.h"
 
 enum { RUN_MAGIC = 0x57545231 };
 
@@ -72,11 +75,19 @@ int store_write(const char *dir, const char *leaf, const void *bytes, size_t len
 	return sync_dir(dir, e);
 }
 
+static struct digest state_check(const struct run_state *st)
+{
+	return digest_of(st, offsetof(struct run_state, check));
+}
+
 int store_save(const struct app *a, struct err *e)
 {
 	char dir[EXEC_FULL_PATH];
+	struct run_state st;
+	memcpy(&st, &a->st, sizeof st);
+	st.check = state_check(&a->st);
 	store_path(dir, a->x, a->name, "");
-	return store_write(dir, "run", &a->st, sizeof a->st, e);
+	return store_write(dir, "run", &st, sizeof st, e);
 }
 
 static void state_fresh(struct run_state *st)
@@ -88,8 +99,9 @@ static void state_fresh(struct run_state *st)
 
 static bool state_ok(const struct run_state *st, ssize_t n)
 {
+	struct digest check = state_check(st);
 	if (n != sizeof *st || st->magic != RUN_MAGIC || st->size != sizeof *st ||
-	    !memchr(st->boot, 0, sizeof st->boot))
+	    !digest_eq(&st->check, &check) || !memchr(st->boot, 0, sizeof st->boot))
 		return false;
 	for (int i = 0; i < CGROUP_DIRS; i++)
 		if (!memchr(st->group.dir[i], 0, CGROUP_PATH_CAP))

@@ -35,18 +35,45 @@ static void on_swapped(void *ctx, const struct exec_reply *reply)
 		work_end(w, reply->code, STEP_CAUSE_INFRA, "%s", reply->text);
 }
 
-void acts_swap(struct work *w)
+static void swap(struct work *w)
 {
 	struct exec_record r;
-	struct err e;
-	const struct agent_target *t = &w->effect.target;
-	if (!digest_none(&t->id) && slots_check(w->host->slots, &t->artifact, &e) != E_OK) {
-		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
-		return;
-	}
 	const struct records_for f = work_for(w);
 	records_swap(&f, &r);
 	put(w, &r, on_swapped);
+}
+
+static void on_slot_verified(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	w->in_slots = false;
+	if (code == E_OK)
+		swap(w);
+	else
+		work_end(w, code, STEP_CAUSE_INFRA, "%s", detail);
+}
+
+/* What was assigned was looked at byte by byte before the old program was stopped, and nothing runs now, so
+ * sizes must do; what is gone back to was not looked at since it was started. */
+void acts_swap(struct work *w)
+{
+	struct err e;
+	struct slots *s = w->host->slots;
+	const struct agent_target *t = &w->effect.target;
+	const struct agent_record *rec = host_record(w->host, &w->effect.app);
+	bool looked_at = rec != NULL && digest_eq(&rec->work.target.id, &t->id);
+	int rc = E_OK;
+	if (digest_none(&t->id)) {
+		swap(w);
+	} else if (looked_at) {
+		if ((rc = slots_check(s, &t->artifact, &e)) == E_OK)
+			swap(w);
+	} else if ((rc = slots_verify(s, &t->artifact, SLOT_DIGESTS, w->effect.id, on_slot_verified, w,
+				      &e)) == E_OK) {
+		w->in_slots = true;
+	}
+	if (rc != E_OK)
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
 }
 
 /* ---- stop
@@ -152,19 +179,29 @@ static const char *last_line(struct arena *a, const struct exec_reply *p)
 	return s;
 }
 
+/* The hooks around the stop are those of the version before: the new one is not blamed for them. */
+static enum step_cause cause_of_hook(const struct work *w, int code)
+{
+	const struct agent_effect *ef = &w->effect;
+	bool of_old = ef->kind == AGENT_HOOK &&
+		      (ef->hook == AGENT_HOOK_BEFORE_STOP || ef->hook == AGENT_HOOK_AFTER_STOP);
+	if (of_old)
+		return STEP_CAUSE_INFRA;
+	return code == E_OK || code == E_TIMEOUT ? STEP_CAUSE_VERSION : cause_of(code);
+}
+
 static void on_hook(void *ctx, const struct exec_reply *reply)
 {
 	struct work *w = ctx;
 	const struct runspec_hook *h = &w->hooks->v[w->hook];
+	enum step_cause cause = cause_of_hook(w, reply->code);
 	w->ask = NULL;
 	if (reply->code != E_OK)
-		work_end(w, reply->code,
-			 reply->code == E_TIMEOUT ? STEP_CAUSE_VERSION : cause_of(reply->code),
-			 "%s %zu (%.40s): %s", w->hooks_name, w->hook + 1, h->run.v[0], reply->text);
+		work_end(w, reply->code, cause, "%s %zu (%.40s): %s", w->hooks_name, w->hook + 1, h->run.v[0],
+			 reply->text);
 	else if (reply->hook_exit != 0)
-		work_end(w, E_INVALID, STEP_CAUSE_VERSION, "%s %zu (%.40s) ended with %d: %.100s",
-			 w->hooks_name, w->hook + 1, h->run.v[0], reply->hook_exit,
-			 last_line(&w->arena, reply));
+		work_end(w, E_INVALID, cause, "%s %zu (%.40s) ended with %d: %.100s", w->hooks_name,
+			 w->hook + 1, h->run.v[0], reply->hook_exit, last_line(&w->arena, reply));
 	else {
 		w->hook++;
 		next_hook(w);

@@ -12,37 +12,17 @@ static void on_fetched(void *ctx, int code, const char *detail)
 		 detail == NULL ? "" : detail);
 }
 
-/* It is there, from this app's past or another's: it stays while this app needs it. */
-static void take_slot(struct work *w)
-{
-	struct err e;
-	if (slots_claim(w->host->slots, &w->effect.app, &w->effect.target.artifact, &e) == E_OK)
-		work_ok(w);
-	else
-		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
-}
-
 static void on_progress(uv_timer_t *t)
 {
 	struct work *w = t->data;
 	host_changed(w->host);
 }
 
-void bytes_fetch(struct work *w)
+static void fetch_archive(struct work *w)
 {
 	struct host *h = w->host;
 	struct err e;
 	const struct agent_target *t = &w->effect.target;
-	if (slots_check(h->slots, &t->artifact, &e) == E_OK) {
-		take_slot(w);
-		return;
-	}
-	if (e.code != E_NOT_FOUND)
-		log_warn(w->effect.app.s, "the slot is fetched anew: %s", e.text);
-	if (slots_claim(h->slots, &w->effect.app, &t->artifact, &e) != E_OK) {
-		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
-		return;
-	}
 	if (h->urls == NULL) {
 		work_end(w, E_UNAVAILABLE, STEP_CAUSE_INFRA,
 			 "no coordinator has said where archives are to be had");
@@ -61,6 +41,40 @@ void bytes_fetch(struct work *w)
 		uv_timer_start(work_timer(w), on_progress, PROGRESS_MS, PROGRESS_MS);
 }
 
+/* A slot from this app's past or another's may have been there for months: each byte of it is looked at. */
+static void verify(struct work *w, slots_cb cb)
+{
+	struct err e;
+	if (slots_verify(w->host->slots, &w->effect.target.artifact, SLOT_DIGESTS, w->effect.id, cb, w, &e) !=
+	    E_OK)
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+	else
+		w->in_slots = true;
+}
+
+static void on_looked_at(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	w->in_slots = false;
+	if (code == E_OK) {
+		work_ok(w);
+		return;
+	}
+	if (code != E_NOT_FOUND)
+		log_warn(w->effect.app.s, "fetched anew: %s", detail);
+	fetch_archive(w);
+}
+
+/* Claimed first, also when it is there: it stays while this app needs it. */
+void bytes_fetch(struct work *w)
+{
+	struct err e;
+	if (slots_claim(w->host->slots, &w->effect.app, &w->effect.target.artifact, &e) != E_OK)
+		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
+	else
+		verify(w, on_looked_at);
+}
+
 static void on_unpacked(void *ctx, int code, const char *detail)
 {
 	struct work *w = ctx;
@@ -69,19 +83,30 @@ static void on_unpacked(void *ctx, int code, const char *detail)
 		 detail == NULL ? "" : detail);
 }
 
-void bytes_unpack(struct work *w)
+static void unpack(struct work *w)
 {
 	struct err e;
 	const struct agent_target *t = &w->effect.target;
-	if (slots_check(w->host->slots, &t->artifact, NULL) == E_OK) {
-		work_ok(w);
-		return;
-	}
 	if (slots_unpack(w->host->slots, &t->artifact, t->size_bytes, t->unpacked_bytes, t->entries,
 			 w->effect.id, on_unpacked, w, &e) != E_OK)
 		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
 	else
 		w->in_slots = true;
+}
+
+static void on_verified(void *ctx, int code, const char *detail)
+{
+	struct work *w = ctx;
+	w->in_slots = false;
+	if (code == E_OK)
+		work_ok(w);
+	else
+		unpack(w);
+}
+
+void bytes_unpack(struct work *w)
+{
+	verify(w, on_verified);
 }
 
 /* What could not be removed is tried again with the next release: the app runs all the same. */

@@ -1,5 +1,6 @@
 #include "agent/host/inner.h"
 
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +49,10 @@ int host_spec(struct host *h, const struct name *app, const struct agent_target 
 	struct buf text, labels;
 	buf_init(&text);
 	buf_init(&labels);
-	int rc = driver_text(h->driver, &t->id, &text, e);
-	if (rc == E_OK && driver_labels(h->driver, app, &labels, NULL) == E_OK) {
+	int rc = driver_text(h->driver, t, &text, e);
+	if (rc == E_OK)
+		rc = driver_labels(h->driver, app, &labels, e);
+	if (rc == E_OK) {
 		struct runspec_pair *v = arena_array(a, struct runspec_pair, LABELS_NR_MAX);
 		facts.labels_nr = split_labels(&labels, v, LABELS_NR_MAX);
 		facts.labels = v;
@@ -162,8 +165,12 @@ static void tell(struct work *w)
 	ev.done.cause = w->cause;
 	ev.done.detail = memcpy(detail, w->detail, sizeof(detail));
 	ev.done.evidence = w->evidence;
-	if (w->code != E_OK)
+	char *failed = program_get(w->host, &w->effect.app)->failed;
+	failed[0] = '\0';
+	if (w->code != E_OK) {
 		log_warn(w->effect.app.s, "%s: %s", kind_names[w->effect.kind], detail);
+		snprintf(failed, DETAIL_CAP, "%s: %.150s", kind_names[w->effect.kind], detail);
+	}
 	struct driver *d = w->host->driver;
 	work_free(w);
 	driver_done(d, ev);
@@ -190,7 +197,8 @@ static void begin(struct work *w)
 		w->spec = NULL;
 		/* What runs can be stopped without it, and must be. */
 		if (ef->kind != AGENT_STOP) {
-			work_end(w, e.code, STEP_CAUSE_VERSION, "%s", e.text);
+			work_end(w, e.code, e.code == E_SPEC ? STEP_CAUSE_VERSION : STEP_CAUSE_INFRA, "%s",
+				 e.text);
 			return;
 		}
 	}
@@ -330,13 +338,29 @@ void host_close(struct host *h)
 	free(h);
 }
 
-/* Apps that no assignment ever named are not ours to speak of. */
+/* Apps that are in no record of ours are not ours to speak of. */
 static void on_exec_status(void *ctx, const char *app, const struct exec_status *status)
 {
 	struct host *h = ctx;
 	struct name name;
 	if (name_set(&name, app) && host_record(h, &name) != NULL)
 		program_status(program_get(h, &name), status);
+}
+
+/* What exec has a folder of may run although our record of it is gone: nothing is begun before that is known.
+ */
+static void look_at_folders(struct host *h)
+{
+	char path[1024];
+	struct name app;
+	snprintf(path, sizeof(path), "%s/apps", h->cfg.root);
+	DIR *d = opendir(path);
+	if (d == NULL)
+		return; /* exec made nothing so far */
+	for (struct dirent *it; (it = readdir(d)) != NULL;)
+		if (name_set(&app, it->d_name) && host_record(h, &app) == NULL)
+			program_look(program_get(h, &app));
+	closedir(d);
 }
 
 void host_begin(struct host *h, struct driver *d)
@@ -347,6 +371,14 @@ void host_begin(struct host *h, struct driver *d)
 	for (size_t i = 0; i < AGENT_APPS_MAX; i++)
 		if (agent->apps[i].in_use)
 			program_look(program_get(h, &agent->apps[i].rec.app));
+	look_at_folders(h);
+}
+
+void host_texts(struct host *h)
+{
+	struct program *p;
+	DL_FOREACH(h->programs, p)
+	program_measure(p);
 }
 
 void host_sources(struct host *h, char *const *urls, size_t nr)
@@ -361,11 +393,22 @@ void host_sources(struct host *h, char *const *urls, size_t nr)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+/* Nothing is under way and the app is not where it should be: what failed is tried again in a while. */
+static void add_wait(struct host *h, struct arena *a, struct host_app *out)
+{
+	const char *failed = program_get(h, &out->app)->failed;
+	const struct agent_record *r = host_record(h, &out->app);
+	if (failed[0] != '\0' && !agent_at_rest(r))
+		out->note = arena_printf(a, "%s; it is tried again", failed);
+}
+
 static void add_work(struct host *h, struct arena *a, struct host_app *out)
 {
 	const struct work *w = work_of_app(h, &out->app);
-	if (w == NULL)
+	if (w == NULL) {
+		add_wait(h, a, out);
 		return;
+	}
 	if (w->fetch != NULL) {
 		out->fetched_bytes = fetch_have(w->fetch);
 		out->fetch_total_bytes = w->effect.target.size_bytes;

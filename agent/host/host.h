@@ -35,6 +35,8 @@ void host_begin(struct host *h, struct driver *d);
 void host_close(
 	struct host *h); /* programs are left alone; memory is freed by the loop's next turns. NULL-safe */
 
+/* Rendered files came: what could not be measured for want of them is, from now on. */
+void host_texts(struct host *h);
 /* Where archives may be had, as the coordinator said. NULL-terminated, copied. */
 void host_sources(struct host *h, char *const *urls, size_t nr);
 

@@ -45,16 +45,18 @@ struct work {
 struct program {
 	struct host *host;
 	struct name app;
-	bool known;		   /* exec said something since this agent began */
-	struct exec_status status; /* what it said last */
-	struct health *health;	   /* NULL: nothing runs that could be measured */
-	struct arena arena;	   /* of its spec */
+	bool known;		     /* exec said something since this agent began */
+	struct exec_status status;   /* what it said last */
+	struct health *health;	     /* NULL: nothing runs that could be measured */
+	char unmeasured[DETAIL_CAP]; /* why what runs is not; "" when it is */
+	struct arena arena;	     /* of its spec */
 	struct runspec spec;
 	uint64_t activation;	 /* that `health` measures; 0 = none */
 	int32_t measured_pid;	 /* its process; 0 = the first that exec will name, -1 = it is gone */
 	struct ask *commands[2]; /* of the probes */
 	struct ask *restarting;	 /* a stop, because the live probe failed */
 	struct ask *asking;	 /* the first status */
+	char failed[DETAIL_CAP]; /* the last effect of the app, and why; "" when it went well */
 	struct tail *tail;	 /* of its output; NULL until its folder is there */
 	enum step step;		 /* last seen, and since when */
 	int64_t step_since_ms;
@@ -117,7 +119,8 @@ struct program *program_get(struct host *h, const struct name *app);
 void program_began(struct program *p, const struct agent_target *t, uint64_t activation,
 		   int64_t healthy_since_ms);
 void program_ended(struct program *p);
-void program_look(struct program *p); /* ask exec for the first time */
+void program_measure(struct program *p); /* when it runs and is not measured */
+void program_look(struct program *p);	 /* ask exec for the first time */
 void program_status(struct program *p, const struct exec_status *s);
 void program_free(struct program *p);
 bool program_up(const struct program *p);

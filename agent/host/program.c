@@ -128,14 +128,21 @@ static void run_command(void *arg, int probe, const struct runspec_probe *rp)
 		ask_begin(p->host->asks, &r, probe == 0 ? on_first_command : on_second_command, p);
 }
 
+static void not_measured(struct program *p, const struct err *e)
+{
+	snprintf(p->unmeasured, sizeof(p->unmeasured), "its health cannot be measured: %.150s", e->text);
+	log_error(p->app.s, "%s", p->unmeasured);
+}
+
 static void begin_health(struct program *p, int64_t healthy_since_ms)
 {
 	struct err e;
 	const struct health_callbacks cb = {
 		.arg = p, .changed = on_health_changed, .dead = on_dead, .run = run_command};
+	p->unmeasured[0] = '\0';
 	if (health_open(&p->health, p->host->loop, &p->spec, healthy_since_ms, &cb, &e) != E_OK) {
-		log_error(p->app.s, "its health cannot be measured: %s", e.text);
 		p->health = NULL;
+		not_measured(p, &e);
 	}
 }
 
@@ -149,8 +156,8 @@ void program_began(struct program *p, const struct agent_target *t, uint64_t act
 	p->activation = activation;
 	p->measured_pid = program_up(p) && p->status.activation == activation ? p->status.pid : 0;
 	if (host_spec(p->host, &p->app, t, &p->arena, &spec, &e) != E_OK) {
-		log_error(p->app.s, "its health cannot be measured: %s", e.text);
 		p->activation = 0;
+		not_measured(p, &e);
 		return;
 	}
 	p->spec = *spec;
@@ -176,9 +183,11 @@ static struct agent_target target_of(const struct program *p)
 		return t;
 	t.id = p->status.target;
 	memcpy(t.artifact.b, p->status.digest, DIGEST_LEN);
+	if (r == NULL)
+		return t;
 	const struct agent_target *const known[] = {&r->runs, &r->to, &r->work.target, &r->work.fallback,
 						    &r->good};
-	for (size_t i = 0; r != NULL && i < ARRAY_LEN(known); i++)
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (digest_eq(&known[i]->id, &t.id))
 			return *known[i];
 	return t;
@@ -205,15 +214,20 @@ static int64_t known_healthy_since(const struct program *p, const struct agent_r
 	return same && agent_at_rest(r) ? ev->measured_ms : 0;
 }
 
-static void found(struct program *p)
+void program_measure(struct program *p)
 {
 	const struct agent_record *r = host_record(p->host, &p->app);
 	if (p->status.run == EXEC_RUN_UP && p->health == NULL && r != NULL && !digest_none(&r->runs.id) &&
 	    digest_eq(&p->status.target, &r->runs.id))
 		program_began(p, &r->runs, p->status.activation, known_healthy_since(p, r));
+}
+
+static void found(struct program *p)
+{
 	say(p, p->status.run == EXEC_RUN_UP || p->status.run == EXEC_RUN_WAITING ? AGENT_RUNNING
 	       : p->status.run == EXEC_RUN_CRASH_LOOP				 ? AGENT_CRASH_LOOP
 										 : AGENT_NOT_RUNNING);
+	program_measure(p); /* the record may have been made just now */
 }
 
 /*
@@ -292,6 +306,8 @@ static void on_first_status(void *ctx, const struct exec_reply *reply)
 		log_error(p->app.s, "exec does not say what runs: %s", reply->text);
 	else if (!p->known)
 		program_status(p, &reply->status);
+	if (host_record(p->host, &p->app) == NULL) /* a folder of the past */
+		program_free(p);
 }
 
 void program_look(struct program *p)
@@ -305,12 +321,31 @@ void program_look(struct program *p)
 /* ---- for the heartbeat
  * ------------------------------------------------------------------------------------------------- */
 
+/* Why nothing runs although it should, for people. */
+static const char *note_of_death(const struct program *p, struct arena *a)
+{
+	const struct exec_status *s = &p->status;
+	const char *how = !s->last_known	? "it died"
+			  : s->last_signal != 0 ? arena_printf(a, "signal %d ended it", s->last_signal)
+						: arena_printf(a, "it ended with exit code %d", s->last_exit);
+	if (s->run == EXEC_RUN_CRASH_LOOP)
+		return arena_printf(
+			a, "crash loop: %s, %u restarts did not help; it is not started again by itself", how,
+			s->restarts);
+	return arena_printf(a, "%s; it is started again after a while, %u tries are left", how,
+			    s->tries_left);
+}
+
+static bool is_dead(const struct program *p)
+{
+	return p->status.run == EXEC_RUN_WAITING || p->status.run == EXEC_RUN_CRASH_LOOP;
+}
+
 static int health_of(const struct program *p, const struct agent_record *r, struct health_view *v)
 {
 	if (!program_up(p))
-		return p->status.run == EXEC_RUN_WAITING || p->status.run == EXEC_RUN_CRASH_LOOP
-			       ? WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY
-			       : WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED;
+		return is_dead(p) ? WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY
+				  : WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED;
 	if (p->health == NULL)
 		return WAVETRAIN__AGENT__HEALTH__HEALTH_UNKNOWN;
 	*v = health_look(p->health);
@@ -346,7 +381,11 @@ void program_describe(struct program *p, struct arena *a, struct host_app *out)
 	out->step = p->step;
 	out->step_for_ms = now_of(p) - p->step_since_ms;
 	out->in_rotation = out->health == WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY && !r->drained;
-	if (out->health == WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY && v.why != NULL)
+	if (program_up(p) && p->health == NULL)
+		out->note = arena_strdup(a, p->unmeasured);
+	else if (is_dead(p))
+		out->note = note_of_death(p, a);
+	else if (out->health == WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY && v.why != NULL)
 		out->note = arena_strdup(a, v.why);
 	else if (r->state == AGENT_FAILED)
 		out->note = arena_strdup(a, r->reason);

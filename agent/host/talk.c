@@ -211,9 +211,10 @@ static void on_desired(struct talk *t, const Wavetrain__Agent__Desired *m)
 	int rc = wire_desired_decode(&a, m, &w, &e);
 	if (rc == E_OK && (w.nr > 0 || w.snapshot))
 		rc = driver_desired(t->driver, &w, &e);
-	if (rc == E_OK)
+	if (rc == E_OK) {
 		t->log_id = w.log_id;
-	else
+		host_texts(t->host);
+	} else
 		log_error("coordinator", "what it assigned is not obeyed: %s", e.text);
 	arena_done(&a);
 }

@@ -454,6 +454,7 @@ int child_spawn(const struct child_spec *s, struct child *out, struct err *e)
 			     why == ENOENT		     ? E_NOT_FOUND
 			     : why == EACCES || why == EPERM ? E_DENIED
 							     : E_IO,
-			     why, "start %s in %s", s->argv[0], s->workdir);
+			     why, access(s->workdir, F_OK) == 0 ? "start %s" : "start %s in %s", s->argv[0],
+			     s->workdir);
 	return rc == E_OK ? E_OK : give_up(out, rc);
 }

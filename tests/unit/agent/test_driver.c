@@ -154,7 +154,8 @@ static void a_small_report_holds_one_chunk_at_a_time(void **state)
 
 static void a_rendered_file_that_was_changed_is_refused(void **state)
 {
-	struct digest id = {{1}};
+	struct agent_target id = {.id = {{1}}};
+	EVP_Digest(spec, strlen(spec), id.spec.b, NULL, EVP_sha256(), NULL);
 	struct buf b;
 	buf_init(&b);
 	assert_int_equal(assign("{\"run\":[\"./evil\"]}"), E_PROTOCOL);
@@ -163,6 +164,57 @@ static void a_rendered_file_that_was_changed_is_refused(void **state)
 	assert_int_equal(assign(spec), E_OK);
 	assert_int_equal(driver_text(driver, &id, &b, NULL), E_OK);
 	assert_string_equal(buf_cstr(&b), spec);
+	buf_done(&b);
+}
+
+static void flip_in(const char *leaf)
+{
+	char path[400], c;
+	snprintf(path, sizeof(path), "%s/targets/%s", dir, leaf);
+	FILE *f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, 3, SEEK_SET), 0);
+	c = (char)(fgetc(f) ^ 1);
+	assert_int_equal(fseek(f, 3, SEEK_SET), 0);
+	assert_int_equal(fputc(c, f), (unsigned char)c);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void what_the_disk_changed_is_told_and_mended_by_the_next_assignment(void **state)
+{
+	struct agent_target t = {.id = {{1}}};
+	struct name app = {"shop"};
+	char hex[DIGEST_HEX_CAP];
+	struct err e;
+	struct buf b;
+	buf_init(&b);
+	EVP_Digest(spec, strlen(spec), t.spec.b, NULL, EVP_sha256(), NULL);
+	assert_int_equal(assign(spec), E_OK);
+	assert_int_equal(driver_labels(driver, &app, &b, NULL), E_OK);
+	assert_memory_equal(b.data, "rack\0r1", 8);
+	assert_int_equal(b.len, 8);
+	buf_reset(&b);
+	flip_in(digest_hex(&t.id, hex));
+	flip_in("shop.labels");
+	assert_int_equal(driver_text(driver, &t, &b, &e), E_CORRUPT);
+	assert_non_null(strstr(e.text, hex));
+	assert_int_equal(driver_labels(driver, &app, &b, &e), E_CORRUPT);
+	assert_non_null(strstr(e.text, "shop.labels"));
+	assert_int_equal(b.len, 0);
+	assert_int_equal(assign(spec), E_OK);
+	assert_int_equal(driver_text(driver, &t, &b, &e), E_OK);
+	assert_int_equal(driver_labels(driver, &app, &b, &e), E_OK);
+	buf_done(&b);
+}
+
+/* A target that was learned from exec has no digest of its file: then the id must be made of both. */
+static void a_found_target_vouches_for_its_file(void **state)
+{
+	struct agent_target t = {.id = {{1}}, .artifact = {{2}}};
+	struct buf b;
+	buf_init(&b);
+	assert_int_equal(assign(spec), E_OK);
+	assert_int_equal(driver_text(driver, &t, &b, NULL), E_CORRUPT);
 	buf_done(&b);
 }
 
@@ -216,6 +268,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restart_goes_on_where_it_was, begin, end),
 		cmocka_unit_test_setup_teardown(a_small_report_holds_one_chunk_at_a_time, begin, end),
 		cmocka_unit_test_setup_teardown(a_rendered_file_that_was_changed_is_refused, begin, end),
+		cmocka_unit_test_setup_teardown(
+			what_the_disk_changed_is_told_and_mended_by_the_next_assignment, begin, end),
+		cmocka_unit_test_setup_teardown(a_found_target_vouches_for_its_file, begin, end),
 		cmocka_unit_test_setup_teardown(lines_are_told_of_the_work_and_outlive_the_agent, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -286,6 +286,18 @@ static void a_damaged_journal_waits_for_exec_and_proves_again(void **state)
 	assert_true(runs(1));
 }
 
+static void a_lost_journal_is_as_good_as_a_damaged_one(void **state)
+{
+	f.on_disk = false;
+	fake_boot(&f);
+	fake_status(&f, AGENT_RUNNING);
+	fake_assign(&f, fake_assignment(2, 1, 0));
+	assert_int_equal(f.results, 2);
+	assert_int_equal(f.starts, 1);
+	assert_int_equal(f.stops, 1);
+	assert_true(runs(1));
+}
+
 /* Dies after journal write number n, with each failure there may be; the end must be the same as without
  * dying. */
 static void crash_everywhere(enum agent_effect_kind fail, int code)
@@ -361,6 +373,7 @@ int main(void)
 		cmocka_unit_test_setup(a_reboot_during_a_fetch_brings_the_old_release_up_first, serving),
 		cmocka_unit_test_setup(an_agent_restart_does_not_touch_a_healthy_program, serving),
 		cmocka_unit_test_setup(a_damaged_journal_waits_for_exec_and_proves_again, serving),
+		cmocka_unit_test_setup(a_lost_journal_is_as_good_as_a_damaged_one, serving),
 		cmocka_unit_test(dying_after_any_journal_write_ends_the_same),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
