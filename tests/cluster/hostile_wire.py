@@ -171,7 +171,7 @@ def speak(w, name, evil):
     for words in (("agents", "list"), ("agents", "show", "good"), ("logs", "shop"), ("events",), ("doctor",)):
         for more in ((), ("-o", "json")):
             out = subprocess.run(w.co.command(*words, *more), capture_output=True, stdin=subprocess.DEVNULL, timeout=60).stdout
-            tap.check(f"wavetrain {' '.join(words + more)} shows nothing that a terminal obeys ({name})", harmless(out), out)
+            tap.check(f"wavetrain {' '.join(words + more)} shows nothing that a terminal obeys ({name})", harmless(out) and (words[0] == "doctor" or b"seen" in out), out)
     p.close()
 
 

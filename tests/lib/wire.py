@@ -3,6 +3,7 @@
 Admin socket: u32 length and one message of admin.proto. Agents: TLS 1.3, SP hello, u64 length and one envelope of agent.proto.
 """
 import contextlib
+import os
 import pathlib
 import socket
 import ssl
@@ -84,7 +85,7 @@ ARGS = {"app": 20, "env": 21, "host": 22, "release": 23, "deploy": 24, "rollout"
 
 
 def request(verb, args=None, body=b"", reason="", version=1):
-    f = [(1, version), (2, b"t" * 16), (3, VERBS.get(verb, verb)), (5, reason), (6, b"c" * 16)]
+    f = [(1, version), (2, b"t" * 16), (3, VERBS.get(verb, verb)), (5, reason), (6, os.urandom(16))]
     if args:
         f.append((ARGS[args], body))
     return message(f)
