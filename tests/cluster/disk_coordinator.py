@@ -26,7 +26,7 @@ WRITERS = 3
 # files are made by fallocate and closed by ftruncate and fsync; the state store writes by pwrite64. The first fault thrice: what it hits is chance.
 SYNC, LOG, MAKE, STORE = "fsync,fdatasync", "io_submit,pwritev2", "fallocate", "pwrite64"
 FAULTS = [(LOG, "EIO", "1+"), (LOG, "EIO", "1+"), (LOG, "ENOSPC", "1+"), (LOG, "EIO", "40+"), (STORE, "ENOSPC", "1+"), (STORE, "EIO", "5+"),
-          (MAKE, "ENOSPC", "1+"), (SYNC, "EIO", "1+"), (",".join((SYNC, LOG, MAKE, STORE)) + ",ftruncate,rename,renameat", "ENOSPC", "20+")]
+          (MAKE, "ENOSPC", "1+"), (SYNC, "EIO", "1+"), ("ftruncate", "EIO", "1"), ("rename,renameat", "EIO", "1"), (",".join((SYNC, LOG, MAKE, STORE)) + ",ftruncate,rename,renameat", "ENOSPC", "20+")]
 
 
 class Writers:
