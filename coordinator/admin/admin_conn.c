@@ -312,14 +312,20 @@ void admin_conn_accept(struct admin *a)
 
 /* ---- proposing ---- */
 
+/* A peer that went away, or that broke the rules meanwhile and was told so, gets no second last frame. */
+bool admin_conn_back(struct admin_conn *c)
+{
+	bool wanted = !c->closing && !c->ended;
+	c->pending--;
+	free_if_unused(c);
+	return wanted;
+}
+
 static void on_proposed(void *arg, const struct command_reply *reply)
 {
 	struct admin_conn *c = arg;
-	c->pending--;
-	if (c->closing) {
-		free_if_unused(c);
+	if (!admin_conn_back(c))
 		return;
-	}
 	if (reply->code != E_OK)
 		admin_fail(c, reply->code,
 			   "nothing was changed unless the error says that the outcome is unknown", "%s",

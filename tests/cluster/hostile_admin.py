@@ -188,6 +188,11 @@ def frames(w):
         a.s.shutdown(socket.SHUT_WR)
         a.close()
     served(w, "after 2,000 damaged requests")
+    for n in range(300):  # a second request on a connection whose first is on its way to the disk
+        a = wire.Admin(sock)
+        a.send(wire.frame(wire.request("app add", "app", wire.message([(1, f"twice-{n}")]))) + wire.frame(b"again"))
+        a.close() if n % 2 else a.last()
+    served(w, "after 300 that spoke out of turn")
 
 
 def texts(w):
