@@ -107,8 +107,17 @@ static void explain_op(void *b, struct arena *a, struct deployment_id id, admin_
  */
 
 struct upload {
+	struct daemon *d;
 	struct artifact_upload *u;
 	struct admin_release_meta meta;
+	bool was_there; /* complete, before this upload began */
+	/* finishing */
+	uv_work_t work;
+	struct release release;
+	int code;
+	struct err err;
+	admin_uploaded_fn *done;
+	void *arg;
 };
 
 static int upload_begin_op(void *b, const struct admin_release_meta *m, void **upload, uint64_t *offset,
@@ -117,7 +126,9 @@ static int upload_begin_op(void *b, const struct admin_release_meta *m, void **u
 	struct daemon *d = b;
 	struct upload *up = calloc(1, sizeof *up);
 	PRE(up != NULL);
+	up->d = d;
 	up->meta = *m;
+	up->was_there = artifact_store_has(d->artifacts, &m->digest);
 	int rc = artifact_upload_begin(d->artifacts, &m->digest, m->size_bytes, &up->u, offset, e);
 	if (rc != E_OK) {
 		free(up);
@@ -157,22 +168,40 @@ static int inspect(struct daemon *d, const struct digest *digest, struct release
 	return E_OK;
 }
 
-/* An archive that hosts would refuse is not kept. */
-static int upload_finish_op(void *b, void *upload, struct release *release, struct err *e)
+/* Worker thread. An archive that hosts would refuse is not kept, unless it was there before: then a release
+ * may have it. */
+static void finish_work(uv_work_t *w)
+{
+	struct upload *up = w->data;
+	struct err ignored;
+	up->code = artifact_upload_finish(up->u, &up->err);
+	if (up->code != E_OK)
+		return;
+	up->code = inspect(up->d, &up->meta.digest, &up->release, &up->err);
+	if (up->code != E_OK && !up->was_there &&
+	    artifact_store_delete(up->d->artifacts, &up->meta.digest, &ignored) != E_OK)
+		err_wrap(&up->err, "it could not be deleted either");
+}
+
+static void finish_done(uv_work_t *w, int status)
+{
+	struct upload *up = w->data;
+	up->done(up->arg, up->code, &up->release, &up->err);
+	free(up);
+}
+
+static void upload_finish_op(void *b, void *upload, const struct release *release, admin_uploaded_fn *done,
+			     void *arg)
 {
 	struct daemon *d = b;
 	struct upload *up = upload;
-	struct err ignored;
-	int rc = artifact_upload_finish(up->u, e);
-	if (rc == E_OK) {
-		rc = inspect(d, &up->meta.digest, release, e);
-		if (rc != E_OK && artifact_store_delete(d->artifacts, &up->meta.digest, &ignored) != E_OK)
-			err_wrap(e, "it could not be deleted either");
-	}
-	release->artifact = up->meta.digest;
-	release->size_bytes = up->meta.size_bytes;
-	free(up);
-	return rc;
+	up->release = *release;
+	up->release.artifact = up->meta.digest;
+	up->release.size_bytes = up->meta.size_bytes;
+	up->done = done;
+	up->arg = arg;
+	up->work.data = up;
+	PRE(uv_queue_work(&d->loop, &up->work, finish_work, finish_done) == 0);
 }
 
 /* ---- doctor

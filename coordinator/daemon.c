@@ -176,7 +176,9 @@ static int open_artifacts(struct daemon *d, struct err *e)
 						 .port = d->cfg.artifact_port,
 						 .ca = config_path(&d->cfg, "ca.pem", ca),
 						 .cert = config_path(&d->cfg, "cert.pem", cert),
-						 .key = config_path(&d->cfg, "key.pem", key)};
+						 .key = config_path(&d->cfg, "key.pem", key),
+						 .is_allowed = peers_allowed,
+						 .arg = d};
 	return artifact_http_open(&d->artifact_http, &d->loop, d->artifacts, &cfg, e);
 }
 

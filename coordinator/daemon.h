@@ -67,6 +67,8 @@ void propose_refused(struct daemon *d); /* answers those that were not taken */
 
 /* peers.c: agents */
 must_check int peers_open(struct daemon *d, struct err *e);
+/* Is this the certificate of a host of the fleet, and of its present generation? `arg` is the daemon. */
+bool peers_allowed(void *arg, const struct tls_identity *id);
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out);
 
 /* backend.c: what admin needs */

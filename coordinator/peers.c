@@ -57,7 +57,7 @@ static void closed_cb(void *arg, struct edge_session *s, enum edge_reason reason
 	daemon_soon(d);
 }
 
-static bool allowed_cb(void *arg, const struct tls_identity *id)
+bool peers_allowed(void *arg, const struct tls_identity *id)
 {
 	struct daemon *d = arg;
 	struct host h;
@@ -131,7 +131,7 @@ int peers_open(struct daemon *d, struct err *e)
 						config_path(&d->cfg, "cert.pem", cert),
 						config_path(&d->cfg, "key.pem", key)}};
 	const struct edge_callbacks cb = {.arg = d,
-					  .is_allowed = allowed_cb,
+					  .is_allowed = peers_allowed,
 					  .on_refused = refused_cb,
 					  .on_open = opened_cb,
 					  .on_request = request_cb,

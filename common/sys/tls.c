@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,17 @@ int tls_peer_identity(SSL *ssl, struct tls_identity *out, struct err *e)
 			       id.name.s);
 	*out = id;
 	return E_OK;
+}
+
+bool tls_certificate_identity(const void *der, size_t n, struct tls_identity *out)
+{
+	const unsigned char *p = der;
+	X509 *cert = n <= LONG_MAX ? d2i_X509(NULL, &p, (long)n) : NULL;
+	bool ok = cert && certificate_identity(cert, out);
+
+	X509_free(cert);
+	ERR_clear_error();
+	return ok;
 }
 
 /* errors ---------------------------------------- */

@@ -63,6 +63,9 @@ must_check int tls_server_new(SSL **out, SSL_CTX *ctx, struct err *e);
  * one identity of our cluster, or may not stand on that side of a connection.
  */
 must_check int tls_peer_identity(SSL *ssl, struct tls_identity *out, struct err *e);
+/* The identity that a certificate (DER) names. Says nothing about who signed it: that is checked before.
+ * False when it names none, or more than one. */
+must_check bool tls_certificate_identity(const void *der, size_t n, struct tls_identity *out);
 
 /* Why a handshake or a read failed, for counters. */
 #define TLS_FAULTS(X)                                                                                        \

@@ -18,6 +18,8 @@ static const char prefix[] = "/v1/artifacts/";
 struct artifact_http {
 	struct MHD_Daemon *mhd;
 	struct artifact_store *store;
+	bool (*is_allowed)(void *arg, const struct tls_identity *id);
+	void *arg;
 	struct buf ca, cert, key; /* libmicrohttpd reads them at the start only, and keeps pointers */
 	uv_poll_t poll;
 	uv_timer_t timer;
@@ -116,13 +118,17 @@ static enum MHD_Result send_file(struct MHD_Connection *c, int fd, uint64_t size
 }
 
 /* The server asks for a certificate; whether one of our CA was shown is for us to check. */
-static bool shows_certificate(struct MHD_Connection *c)
+static bool may_read(struct artifact_http *h, struct MHD_Connection *c)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-	unsigned status = 1;
-	return info != NULL &&
-	       gnutls_certificate_verify_peers2(info->tls_session, &status) == GNUTLS_E_SUCCESS &&
-	       status == 0;
+	struct tls_identity id;
+	unsigned status = 1, nr = 0;
+	if (info == NULL ||
+	    gnutls_certificate_verify_peers2(info->tls_session, &status) != GNUTLS_E_SUCCESS || status != 0)
+		return false;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(info->tls_session, &nr);
+	return chain != NULL && nr > 0 && tls_certificate_identity(chain[0].data, chain[0].size, &id) &&
+	       h->is_allowed(h->arg, &id);
 }
 
 static enum MHD_Result request_cb(void *arg, struct MHD_Connection *c, const char *url, const char *method,
@@ -136,8 +142,8 @@ static enum MHD_Result request_cb(void *arg, struct MHD_Connection *c, const cha
 		*seen = h;
 		return MHD_YES;
 	}
-	if (!shows_certificate(c))
-		return answer_text(c, MHD_HTTP_FORBIDDEN, "show a certificate of this cluster\n");
+	if (!may_read(h, c))
+		return answer_text(c, MHD_HTTP_FORBIDDEN, "show the certificate of a host of this cluster\n");
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return answer_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
 	if (strncmp(url, prefix, strlen(prefix)) != 0 || !digest_parse(&d, url + strlen(prefix)))
@@ -222,10 +228,10 @@ static int start(struct artifact_http *h, const struct artifact_http_config *cfg
 	if (uv_ip4_addr(cfg->address, cfg->port, &at) != 0)
 		return err_set(e, E_INVALID, "artifacts: '%s' is no IPv4 address", cfg->address);
 	h->mhd = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_TLS, cfg->port, NULL, NULL, request_cb, h,
-		MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_HTTPS_MEM_KEY, buf_cstr(&h->key),
-		MHD_OPTION_HTTPS_MEM_CERT, buf_cstr(&h->cert), MHD_OPTION_HTTPS_MEM_TRUST, buf_cstr(&h->ca),
-		MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3", MHD_OPTION_CONNECTION_LIMIT,
+		MHD_USE_EPOLL | MHD_USE_TLS, cfg->port, NULL, NULL, request_cb, h, MHD_OPTION_SOCK_ADDR, &at,
+		MHD_OPTION_HTTPS_MEM_KEY, buf_cstr(&h->key), MHD_OPTION_HTTPS_MEM_CERT, buf_cstr(&h->cert),
+		MHD_OPTION_HTTPS_MEM_TRUST, buf_cstr(&h->ca), MHD_OPTION_HTTPS_PRIORITIES,
+		"NORMAL:-VERS-ALL:+VERS-TLS1.3", MHD_OPTION_CONNECTION_LIMIT,
 		cfg->connections_max != 0 ? cfg->connections_max : (unsigned)CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT,
 		cfg->idle_timeout_s != 0 ? cfg->idle_timeout_s : (unsigned)IDLE_S, MHD_OPTION_END);
@@ -258,8 +264,10 @@ int artifact_http_open(struct artifact_http **out, uv_loop_t *loop, struct artif
 		       const struct artifact_http_config *cfg, struct err *e)
 {
 	struct artifact_http *h = calloc(1, sizeof *h);
-	PRE(h != NULL);
+	PRE(h != NULL && cfg->is_allowed != NULL);
 	h->store = store;
+	h->is_allowed = cfg->is_allowed;
+	h->arg = cfg->arg;
 	int rc = read_pems(h, cfg, e);
 	if (rc == E_OK)
 		rc = start(h, cfg, e);

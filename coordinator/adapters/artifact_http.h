@@ -1,7 +1,8 @@
 /*
  * artifact_http.h: artifacts for agents over HTTPS, by libmicrohttpd on the caller's loop: GET and HEAD of
  * /v1/artifacts/<sha256 hex>, with Range, from a file descriptor. Both sides show certificates of the
- * cluster's CA. Loop thread only.
+ * cluster's CA, and the owner says which of them may read: that of a removed host is still of the CA. Loop
+ * thread only.
  */
 #ifndef ADAPTERS_ARTIFACT_HTTP_H
 #define ADAPTERS_ARTIFACT_HTTP_H
@@ -10,13 +11,17 @@
 
 #include "base/err.h"
 #include "coordinator/artifact/store.h"
+#include "sys/tls.h"
 
 struct artifact_http_config {
 	const char *address;	     /* numeric IPv4 */
 	uint16_t port;		     /* 0: any free one */
 	const char *ca, *cert, *key; /* PEM files */
-	unsigned connections_max;    /* 0: 1024 */
-	unsigned idle_timeout_s;     /* 0: 60 */
+	/* May this identity read? Asked at each request, after its certificate was verified. */
+	bool (*is_allowed)(void *arg, const struct tls_identity *id);
+	void *arg;
+	unsigned connections_max; /* 0: 1024 */
+	unsigned idle_timeout_s;  /* 0: 60 */
 };
 
 struct artifact_http;

@@ -79,6 +79,8 @@ typedef void admin_done_fn(void *arg, const struct command_reply *reply);
 typedef void admin_check_fn(void *arg, const struct admin_check *check);
 typedef void admin_line_fn(void *arg, const char *line);
 
+typedef void admin_uploaded_fn(void *arg, int code, const struct release *release, const struct err *e);
+
 struct admin_backend_ops {
 	struct state *(*state)(void *b);
 	/*
@@ -107,12 +109,14 @@ struct admin_backend_ops {
 	 * Uploads. begin: opens or resumes; `offset` = bytes already there (== size_bytes: nothing to send).
 	 * The handle is closed by exactly one of finish and cancel; cancel keeps the bytes for a resume.
 	 * finish verifies digest and archive and fills release->artifact, size_bytes, unpacked_bytes, entries
-	 * and type; it may block for the time of one pass over the file.
+	 * and type. That reads the whole file, so it happens on another thread: `done` comes later, on the
+	 * loop, exactly once; `release` and `e` are valid during that call.
 	 */
 	int (*upload_begin)(void *b, const struct admin_release_meta *m, void **upload, uint64_t *offset,
 			    struct err *e);
 	int (*upload_data)(void *b, void *upload, const uint8_t *p, size_t n, struct err *e);
-	int (*upload_finish)(void *b, void *upload, struct release *release, struct err *e);
+	void (*upload_finish)(void *b, void *upload, const struct release *release, admin_uploaded_fn *done,
+			      void *arg);
 	void (*upload_cancel)(void *b, void *upload);
 	/* The coordinator's own checks: disk, quorum, peers, certificates. May be NULL. */
 	void (*doctor)(void *b, struct arena *a, admin_check_fn *each, void *arg);

@@ -270,6 +270,24 @@ static bool greet(struct admin_conn *c)
 	return uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) == 0;
 }
 
+/* The one that has waited longest to say what it wants. */
+static struct admin_conn *longest_silent(struct admin *a)
+{
+	struct admin_conn *found = NULL;
+	for (struct admin_conn *c = a->conns; c; c = c->next)
+		if (!c->request && !c->ended && !c->closing)
+			found = c;
+	return found;
+}
+
+/* Connections that say nothing must not keep out one that has something to say. */
+static void make_room(struct admin *a)
+{
+	struct admin_conn *silent = longest_silent(a); /* the newest at the latest */
+	admin_fail(silent, E_BUSY, "close a watch, then try again", "%d connections are open already",
+		   ADMIN_CONN_MAX);
+}
+
 void admin_conn_accept(struct admin *a)
 {
 	struct admin_conn *c = calloc(1, sizeof *c);
@@ -289,20 +307,25 @@ void admin_conn_accept(struct admin *a)
 	if (uv_accept((uv_stream_t *)&a->pipe, (uv_stream_t *)&c->pipe) != 0 || !greet(c))
 		admin_conn_close(c);
 	else if (a->conns_nr > ADMIN_CONN_MAX)
-		admin_fail(c, E_BUSY, "close a watch, then try again", "%d connections are open already",
-			   ADMIN_CONN_MAX);
+		make_room(a);
 }
 
 /* ---- proposing ---- */
 
+/* A peer that went away, or that broke the rules meanwhile and was told so, gets no second last frame. */
+bool admin_conn_back(struct admin_conn *c)
+{
+	bool wanted = !c->closing && !c->ended;
+	c->pending--;
+	free_if_unused(c);
+	return wanted;
+}
+
 static void on_proposed(void *arg, const struct command_reply *reply)
 {
 	struct admin_conn *c = arg;
-	c->pending--;
-	if (c->closing) {
-		free_if_unused(c);
+	if (!admin_conn_back(c))
 		return;
-	}
 	if (reply->code != E_OK)
 		admin_fail(c, reply->code,
 			   "nothing was changed unless the error says that the outcome is unknown", "%s",

@@ -98,6 +98,8 @@ int64_t admin_loop_ms(const struct admin *a);
  */
 void admin_propose(struct admin_conn *c, struct command *cmd,
 		   void (*then)(struct admin_conn *, const struct command_reply *));
+/* What was awaited (c->pending) came. False: nobody waits for an answer any more, and c may be freed. */
+bool admin_conn_back(struct admin_conn *c);
 /* The usual `then`: Done with the reply's text. */
 void admin_then_done(struct admin_conn *c, const struct command_reply *reply);
 

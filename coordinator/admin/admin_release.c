@@ -90,10 +90,24 @@ void admin_release_push(struct admin_conn *c)
 	send_ready(c);
 }
 
+static void on_uploaded(void *arg, int code, const struct release *release, const struct err *e)
+{
+	struct admin_conn *c = arg;
+	struct command cmd = {.kind = COMMAND_RELEASE_ADD};
+	if (!admin_conn_back(c))
+		return;
+	if (code != E_OK) {
+		admin_fail(c, code, "build the archive again and push it", "%s", e->text);
+		return;
+	}
+	c->release = *release;
+	c->release.created_at = ADMIN_OPS(c)->now(ADMIN_B(c));
+	cmd.release = c->release;
+	admin_propose(c, &cmd, admin_then_done);
+}
+
 static void finish_upload(struct admin_conn *c)
 {
-	struct command cmd = {.kind = COMMAND_RELEASE_ADD};
-	struct err e = {0};
 	void *upload = c->upload;
 	if (c->upload_offset != c->upload_size) {
 		admin_fail(c, E_PROTOCOL, "run the same command again; it goes on where it stopped",
@@ -103,14 +117,8 @@ static void finish_upload(struct admin_conn *c)
 	}
 	c->upload = NULL;
 	c->deadline_ms = 0;
-	int rc = ADMIN_OPS(c)->upload_finish(ADMIN_B(c), upload, &c->release, &e);
-	if (rc != E_OK) {
-		admin_fail(c, rc, "build the archive again and push it", "%s", e.text);
-		return;
-	}
-	c->release.created_at = ADMIN_OPS(c)->now(ADMIN_B(c));
-	cmd.release = c->release;
-	admin_propose(c, &cmd, admin_then_done);
+	c->pending++;
+	ADMIN_OPS(c)->upload_finish(ADMIN_B(c), upload, &c->release, on_uploaded, c);
 }
 
 void admin_upload_data(struct admin_conn *c, const uint8_t *p, size_t n)

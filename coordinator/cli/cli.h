@@ -96,6 +96,12 @@ struct json_t;
 struct json_t *
 cli_json(const ProtobufCMessage *m); /* field names of proto/admin.proto; times as RFC 3339; new reference */
 
+/* Foreign text: all of it that is not ASCII becomes '?' when it is not UTF-8. Never NULL. */
+struct json_t *cli_json_string(const char *s);
+/* `j` as one document or, with JSON_COMPACT, one line; C1 controls and DEL, which jansson lets pass, are
+ * escaped as well: a terminal may obey them. */
+void cli_json_put(struct buf *out, const struct json_t *j, size_t flags);
+
 /* cli_logs.c: one line that a program printed */
 void cli_log_text(struct buf *out, const Admin__Event *e, bool timestamp);
 struct json_t *cli_log_json(const Admin__Event *e); /* new reference */

@@ -35,12 +35,8 @@ static json_t *elements_of(const Admin__Reply *reply)
 static void print_jsonl(json_t *part, struct buf *out)
 {
 	size_t nr = json_is_array(part) ? json_array_size(part) : 1;
-	for (size_t i = 0; i < nr; i++) {
-		char *text = json_dumps(json_is_array(part) ? json_array_get(part, i) : part,
-					JSON_COMPACT | JSON_ENCODE_ANY);
-		buf_printf(out, "%s\n", text);
-		free(text);
-	}
+	for (size_t i = 0; i < nr; i++)
+		cli_json_put(out, json_is_array(part) ? json_array_get(part, i) : part, JSON_COMPACT);
 }
 
 static void add_json(struct call *k, json_t *part, struct buf *out)
@@ -75,12 +71,10 @@ static void finish_json(struct call *k, const Admin__Done *done)
 		k->whole = cli_json(&done->base);
 	if (!k->whole)
 		return;
-	char *text = json_dumps(k->whole, JSON_INDENT(2) | JSON_ENCODE_ANY);
 	buf_init(&out);
-	buf_printf(&out, "%s\n", text);
+	cli_json_put(&out, k->whole, JSON_INDENT(2));
 	cli_flush(&out);
 	buf_done(&out);
-	free(text);
 }
 
 /* True: the last frame came. The reply is freed or kept. */

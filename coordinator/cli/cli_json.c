@@ -1,5 +1,6 @@
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/cli/cli.h"
@@ -39,10 +40,35 @@ static json_t *json_hex(const ProtobufCBinaryData *d)
 	return j;
 }
 
-static json_t *json_text(const char *s)
+json_t *cli_json_string(const char *s)
 {
+	struct buf b;
 	json_t *j = json_string(s ? s : "");
-	return j ? j : json_string("(not UTF-8)");
+	if (j)
+		return j;
+	buf_init(&b);
+	buf_puts(&b, s);
+	for (size_t i = 0; i < b.len; i++)
+		b.data[i] = b.data[i] < 0x80 ? b.data[i] : '?';
+	j = json_string(buf_cstr(&b));
+	buf_done(&b);
+	return j;
+}
+
+/* Outside of strings JSON is ASCII, so these bytes stand in strings. */
+void cli_json_put(struct buf *out, const json_t *j, size_t flags)
+{
+	char *text = json_dumps(j, flags | JSON_ENCODE_ANY);
+	PRE(text != NULL);
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+		if (c1 || *p == 0x7f)
+			buf_printf(out, "\\u%04x", c1 ? *++p : *p);
+		else
+			buf_put(out, p, 1);
+	}
+	buf_puts(out, "\n");
+	free(text);
 }
 
 static json_t *json_u64(const char *name, uint64_t v)
@@ -57,7 +83,7 @@ static json_t *json_u64(const char *name, uint64_t v)
 static json_t *json_value(const ProtobufCFieldDescriptor *f, const void *p)
 {
 	if (f->type == PROTOBUF_C_TYPE_STRING)
-		return json_text(*(char *const *)p);
+		return cli_json_string(*(char *const *)p);
 	if (f->type == PROTOBUF_C_TYPE_BYTES)
 		return json_hex(p);
 	if (f->type == PROTOBUF_C_TYPE_MESSAGE)

@@ -16,27 +16,11 @@ void cli_log_text(struct buf *out, const Admin__Event *e, bool timestamp)
 	buf_puts(out, "\n");
 }
 
-/* A host that breaks the rules may send what is not UTF-8: its ASCII is shown. */
-static json_t *text_of(const char *s)
-{
-	struct buf b;
-	json_t *j = json_string(s);
-	if (j)
-		return j;
-	buf_init(&b);
-	buf_puts(&b, s);
-	for (size_t i = 0; i < b.len; i++)
-		b.data[i] = b.data[i] < 0x80 ? b.data[i] : '?';
-	j = json_string(buf_cstr(&b));
-	buf_done(&b);
-	return j;
-}
-
 struct json_t *cli_log_json(const Admin__Event *e)
 {
 	char at[32];
 	return json_pack("{s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "cursor", (json_int_t)e->cursor, "at",
-			 cli_rfc3339(at, sizeof at, e->at_ms), "app", text_of(e->app), "deployment",
-			 text_of(e->deployment), "host", text_of(e->host), "stream", text_of(e->from), "text",
-			 text_of(e->reason));
+			 cli_rfc3339(at, sizeof at, e->at_ms), "app", cli_json_string(e->app), "deployment",
+			 cli_json_string(e->deployment), "host", cli_json_string(e->host), "stream",
+			 cli_json_string(e->from), "text", cli_json_string(e->reason));
 }

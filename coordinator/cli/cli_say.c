@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,15 +8,20 @@
 
 #include "coordinator/cli/cli.h"
 
-/* Data goes to stdout. When its reader is gone nobody is left to tell: end quietly, as other tools do. */
+/* Data goes to stdout. When its reader is gone nobody is left to tell: end quietly, as other tools do. A full
+ * disk is told. */
 bool cli_flush(struct buf *out)
 {
 	size_t at = 0;
 	while (at < out->len) {
 		ssize_t n = write(STDOUT_FILENO, out->data + at, out->len - at);
-		if (n <= 0)
+		if (n < 0 && errno != EINTR) {
+			if (errno != EPIPE)
+				fprintf(stderr, "error: the output cannot be written: %s  [E_IO]\n",
+					strerror(errno));
 			_exit(EXIT_FAILED);
-		at += (size_t)n;
+		}
+		at += n > 0 ? (size_t)n : 0;
 	}
 	buf_reset(out);
 	return true;
@@ -51,10 +57,14 @@ void cli_note(const struct cli *c, const char *fmt, ...)
 static void error_json(int exit_code, const char *code, const char *text, const char *hint,
 		       json_t *candidates)
 {
-	json_t *o = json_pack("{s:{s:s,s:s,s:s,s:i,s:o}}", "error", "code", code, "text", text, "hint",
-			      hint ? hint : "", "exit_code", exit_code, "candidates", candidates);
-	json_dumpf(o, stderr, JSON_COMPACT);
-	fputc('\n', stderr);
+	json_t *o =
+		json_pack("{s:{s:s,s:o,s:o,s:i,s:o}}", "error", "code", code, "text", cli_json_string(text),
+			  "hint", cli_json_string(hint), "exit_code", exit_code, "candidates", candidates);
+	struct buf out;
+	buf_init(&out);
+	cli_json_put(&out, o, JSON_COMPACT);
+	fputs(buf_cstr(&out), stderr);
+	buf_done(&out);
 	json_decref(o);
 }
 

@@ -112,10 +112,8 @@ static void event_line(struct watch *w, const Admin__Event *e)
 static void json_line(struct watch *w, const char *key, const ProtobufCMessage *m)
 {
 	json_t *o = json_pack("{s:o}", key, cli_json(m));
-	char *text = json_dumps(o, JSON_COMPACT);
-	buf_printf(&w->out, "%s\n", text);
+	cli_json_put(&w->out, o, JSON_COMPACT);
 	cli_flush(&w->out);
-	free(text);
 	json_decref(o);
 }
 
@@ -130,9 +128,7 @@ static void show_line(struct watch *w, const Admin__Event *e)
 		return;
 	} else {
 		json_t *o = cli_log_json(e);
-		char *text = json_dumps(o, JSON_COMPACT);
-		buf_printf(&w->out, "%s\n", text);
-		free(text);
+		cli_json_put(&w->out, o, JSON_COMPACT);
 		json_decref(o);
 	}
 	cli_flush(&w->out);
@@ -434,12 +430,10 @@ static int log_args(struct cli *c, Admin__RolloutArgs *args)
 static void print_lines(struct watch *w)
 {
 	struct buf out;
-	char *text = json_dumps(w->lines, JSON_INDENT(2));
 	buf_init(&out);
-	buf_printf(&out, "%s\n", text);
+	cli_json_put(&out, w->lines, JSON_INDENT(2));
 	cli_flush(&out);
 	buf_done(&out);
-	free(text);
 }
 
 int cli_run_logs(struct cli *c)

@@ -38,6 +38,10 @@ static void on_loaded(void *arg, raft_index last_index)
 static void on_prepare(uv_prepare_t *h)
 {
 	struct consensus *c = h->data;
+	if (!c->closing && engine_io_failed(c))
+		on_fatal(c, "a file of the log cannot be written, made or closed: disk error. Nothing "
+			    "unwritten was "
+			    "acknowledged. Free or repair the disk, then start again");
 	fsm_commit(c);
 	propose_deliver(c);
 	propose_flush(c);
@@ -116,7 +120,10 @@ static int init_io(struct consensus *c, struct err *e)
 	raft_uv_set_segment_size(&c->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&c->io, RETRY_MS);
 	(void)raft_uv_set_snapshot_compression(&c->io, false);
-	return E_OK;
+	rv = engine_io_check(c, log, e);
+	if (rv != E_OK)
+		raft_uv_close(&c->io);
+	return rv;
 }
 
 static void set_timing(struct consensus *c)

@@ -5,6 +5,8 @@
  *   S5 a failed write keeps the leadership            S6 a pre-vote rejection carries the requester's term
  *   S7 back-off one index per heartbeat               S8 a follower compacted past prev rejects for ever
  *   S9 uncommitted configurations taken for committed S11 unpadded entries decoded wrong
+ *   S14 a write whose submission fails in the callback of the one before is forgotten: its callback never
+ * comes
  */
 #include "coordinator/consensus/guard.h"
 
@@ -166,10 +168,19 @@ static void rule_5_storage_failed(struct guard *g, const char *what, int rv)
 	char text[512];
 	snprintf(text, sizeof text,
 		 "cannot write the log: %s: %s (%s). Nothing unwritten was acknowledged. Free or repair the "
-		 "disk, "
-		 "then start again",
+		 "disk, then start again",
 		 what, raft_strerror(rv), g->raft->io->errmsg);
 	g->hooks.fatal(g->hooks.arg, text);
+}
+
+/*
+ * Rule 5 (S14): the engine's I/O keeps such a failure to itself, but for its message. Once it runs, nothing
+ * but a failed write of the log sets that; without this the process would neither answer nor end.
+ */
+static void rule_5_storage_failed_silently(struct guard *g)
+{
+	if (g->started && g->raft->io->errmsg[0] != '\0')
+		rule_5_storage_failed(g, "write", RAFT_IOERR);
 }
 
 /* ---- rule 6 ---- */
@@ -374,6 +385,7 @@ static void after_event(struct guard *g)
 static void on_tick(struct raft_io *io)
 {
 	struct guard *g = guard_of(io);
+	rule_5_storage_failed_silently(g);
 	rule_6_hold_election(g);
 	g->tick(io);
 	after_event(g);
@@ -575,6 +587,7 @@ void guard_install(struct guard *g, struct raft *r, const struct guard_hooks *ho
 void guard_started(struct guard *g)
 {
 	g->started = true;
+	g->raft->io->errmsg[0] = '\0'; /* what was said while the log was read */
 	rule_8_mark_uncommitted(g);
 	after_event(g);
 }

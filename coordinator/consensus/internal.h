@@ -102,6 +102,10 @@ int snapshot_seal(struct buf *b,
 		  uint64_t index); /* the first SNAPSHOT_HEADER bytes of b are room for the header */
 int snapshot_open(const void *p, size_t n, uint64_t *index, const uint8_t **body, size_t *len) must_check;
 
+/* engine_io.c: check once the I/O is initialised, then ask at each turn. */
+int engine_io_check(const struct consensus *c, const char *log_dir, struct err *e) must_check;
+bool engine_io_failed(const struct consensus *c);
+
 /* lock.c */
 int dir_lock(const char *dir, int *fd, struct err *e);
 

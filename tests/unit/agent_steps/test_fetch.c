@@ -262,6 +262,11 @@ struct real {
 	char folder[96], url[64];
 };
 
+static bool everybody(void *arg, const struct tls_identity *id)
+{
+	return id->role == TLS_ROLE_AGENT;
+}
+
 static void real_open(struct real *r, struct outcome *o, const char *address, const struct pki_files *who)
 {
 	struct artifact_upload *u;
@@ -273,8 +278,11 @@ static void real_open(struct real *r, struct outcome *o, const char *address, co
 	assert_int_equal(artifact_upload_begin(r->store, &digest_big, SIZE, &u, &offset, &e), E_OK);
 	assert_int_equal(artifact_upload_data(u, bytes, SIZE, &e), E_OK);
 	assert_int_equal(artifact_upload_finish(u, &e), E_OK);
-	struct artifact_http_config c = {
-		.address = address, .ca = pki.ca_file, .cert = who->files.cert, .key = who->files.key};
+	struct artifact_http_config c = {.address = address,
+					 .ca = pki.ca_file,
+					 .cert = who->files.cert,
+					 .key = who->files.key,
+					 .is_allowed = everybody};
 	if (artifact_http_open(&o->http, &loop, r->store, &c, &e) != E_OK)
 		fail_msg("%s", e.text);
 	snprintf(r->url, sizeof(r->url), "https://%s:%u/", address, artifact_http_port(o->http));
