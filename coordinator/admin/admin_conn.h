@@ -117,7 +117,6 @@ bool admin_need_release(struct admin_conn *c, const struct name *app, const char
 /* By id prefix, else by app (and env), else the one under way, else the newest. */
 bool admin_need_rollout(struct admin_conn *c, const Admin__RolloutArgs *args, struct deployment *out);
 bool admin_labels_match(const struct labels *selector, const struct labels *labels);
-unsigned admin_edit_distance(const char *a, const char *b, unsigned limit);
 
 /* A growing list of pointers in the connection's arena: what repeated message fields want. */
 struct admin_list {

@@ -154,10 +154,13 @@ static int deploy_saved(struct cli *c, const char *path)
 {
 	struct buf spec;
 	Admin__Plan *p = NULL;
+	bool other = cli_option(&c->args, OPT_FILE) || cli_option(&c->args, OPT_SET) ||
+		     cli_option(&c->args, OPT_ENV);
 	buf_init(&spec);
-	int rc = c->args.words_nr ? cli_error(c, EXIT_USAGE, "E_INVALID", NULL,
-					      "--plan already names application and version")
-				  : cli_plan_load(c, path, &p, &spec);
+	int rc = c->args.words_nr || other
+			 ? cli_error(c, EXIT_USAGE, "E_INVALID", "make another plan: wavetrain plan",
+				     "--plan already names application, version, environment and file")
+			 : cli_plan_load(c, path, &p, &spec);
 	if (rc == EXIT_DONE)
 		rc = apply(c, p, &spec);
 	if (p)
