@@ -138,6 +138,9 @@ int admin_rollout_exit(const struct deployment *d, bool wanted_back);
 Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment *d);
 void admin_send_rollout(struct admin_conn *c, Admin__Rollout *row);
 
+/* admin_seen.c: fills `seen` of one that ended, or is held, badly */
+void admin_seen(struct admin_conn *c, const struct deployment *d, Admin__Rollout *r);
+
 /* admin_watch.c */
 void admin_watch_start(struct admin_conn *c, const struct deployment *d, uint64_t cursor);
 void admin_watch_tick(struct admin_conn *c);

@@ -132,9 +132,34 @@ static void a_failure_names_cause_evidence_state_and_next_step(void **state)
 	buf_done(&out);
 }
 
+static void a_failure_fits_the_screen_and_quotes_the_host(void **state)
+{
+	struct cli_screen s = {.width = 60, .utf8 = false};
+	Admin__Seen seen = ADMIN__SEEN__INIT, *list = &seen;
+	Admin__Rollout r;
+	struct buf out;
+	make_rollout(&r);
+	r.state = (char *)(uintptr_t) "ROLLED_BACK";
+	r.reason = (char *)(uintptr_t) "wave 2 failed: 1 host over the failure budget of 0";
+	seen.host = (char *)(uintptr_t) "web-18";
+	seen.reason = (char *)(uintptr_t) "PROBING: not healthy within 10 s: http 503";
+	seen.line = (char *)(uintptr_t) "panic: nil\033[2J session";
+	seen.line_count = 41;
+	seen.at_ms = begin + 11 * MINUTE;
+	r.seen = &list;
+	r.n_seen = 1;
+	r.seen_more = 2;
+	buf_init(&out);
+	cli_report(&out, &r, &s);
+	for (const char *line = buf_cstr(&out), *end; (end = strchr(line, '\n')); line = end + 1)
+		assert_true(end - line <= 60);
+	golden_is(&out, GOLDEN "/report-seen-60.txt");
+	buf_done(&out);
+}
+
 static void a_success_is_one_line(void **state)
 {
-	struct cli_screen s = {.width = 80, .utf8 = true};
+	struct cli_screen s = {.width = 100, .utf8 = true};
 	Admin__Rollout r;
 	struct buf out;
 	make_rollout(&r);
@@ -236,6 +261,7 @@ int main(void)
 		cmocka_unit_test(the_tree_fits_40_columns),
 		cmocka_unit_test(the_tree_is_ascii_where_the_locale_is),
 		cmocka_unit_test(a_failure_names_cause_evidence_state_and_next_step),
+		cmocka_unit_test(a_failure_fits_the_screen_and_quotes_the_host),
 		cmocka_unit_test(a_success_is_one_line),
 		cmocka_unit_test(help_is_made_from_the_table),
 		cmocka_unit_test(the_manual_page_is_not_stale),
