@@ -81,6 +81,8 @@ const char *cli_rfc3339(char *out, size_t cap, int64_t ms); /* "2026-11-24T11:58
 size_t cli_columns(const char *utf8);			    /* columns it takes */
 void cli_put_cut(struct buf *out, const char *text,
 		 size_t columns); /* cut to columns; control characters shown as '?' */
+/* The same; when something is cut away, the last columns say so: "…" or "...". */
+void cli_put_fit(struct buf *out, const char *text, size_t columns, bool utf8);
 void cli_put_pad(struct buf *out, const char *text, size_t columns); /* cut and filled */
 
 struct cli_table {
