@@ -376,6 +376,54 @@ static void verbs_and_one_shot_status(void **state)
 	assert_true(said("\"state\": \"RUNNING\""));
 }
 
+static void ended(uint64_t id, const char *version, enum rollout_state state)
+{
+	static const char *const regions[] = {"eu"};
+	assert_int_equal(test_fleet_deploy(&w.f, id, "checkout", version, regions, 1), E_OK);
+	if (state == ROLLOUT_ROLLED_BACK)
+		world_move(&w, id, ROLLOUT_ROLLING_BACK);
+	world_move(&w, id, state);
+}
+
+static void what_ended_is_undone_by_a_deployment_of_what_was_before(void **state)
+{
+	ended(0xaaaa000000000001, "1.0", ROLLOUT_SUCCEEDED);
+	assert_int_equal(run("rollback checkout --yes --detach"), 1);
+	assert_true(told("there is nothing before r-aaaa000000000001"));
+	ended(0xbbbb000000000001, "2.0", ROLLOUT_SUCCEEDED);
+	assert_int_equal(run("rollback checkout --yes --dry-run"), 0);
+	assert_int_equal(w.proposed, 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed, with its file"));
+	assert_int_equal(run("rollback checkout"), 64);
+	assert_int_equal(run("rollback r-bbbb --yes --detach --reason errors"), 0);
+	assert_true(said("1.0") && told("Rollout r-7f3a0000 runs"));
+	assert_int_equal(w.proposed, 1);
+	struct deployment d = test_fleet_deployment(&w.f, 0x7f3a000000000001);
+	assert_string_equal(d.target.version.s, "1.0");
+	assert_false(d.back);
+	/* Now it is under way: the verb takes it back. */
+	assert_int_equal(run("rollback checkout --yes --detach"), 0);
+	d = test_fleet_deployment(&w.f, 0x7f3a000000000001);
+	assert_int_equal(d.state, ROLLOUT_ROLLING_BACK);
+}
+
+static void a_rollback_goes_where_it_is_told_and_never_one_too_far(void **state)
+{
+	ended(0xaaaa000000000001, "1.0", ROLLOUT_SUCCEEDED);
+	ended(0xbbbb000000000001, "2.0", ROLLOUT_SUCCEEDED);
+	ended(0xcccc000000000001, "2.0", ROLLOUT_ROLLED_BACK);
+	assert_int_equal(run("rollback checkout --yes"), 6);
+	assert_true(told("is rolled back already: the hosts run 2.0") && told("--to VERSION"));
+	assert_int_equal(run("rollback r-aaaa --yes"), 6);
+	assert_true(told("is not the newest rollout"));
+	assert_int_equal(run("rollback checkout --to 3.0 --yes"), 1);
+	assert_true(told("no rollout of checkout 3.0 in prod succeeded"));
+	assert_int_equal(run("rollback chekcout --yes"), 1);
+	assert_true(told("did you mean 'checkout'?"));
+	assert_int_equal(run("rollback checkout --to 1.0 --yes --detach"), 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed"));
+}
+
 static void a_watch_ends_at_its_timeout(void **state)
 {
 	start();
@@ -510,6 +558,8 @@ int main(void)
 		T(values_of_the_file_are_set_by_name),
 		T(a_saved_plan_is_applied_or_stale),
 		T(verbs_and_one_shot_status),
+		T(what_ended_is_undone_by_a_deployment_of_what_was_before),
+		T(a_rollback_goes_where_it_is_told_and_never_one_too_far),
 		T(a_watch_ends_at_its_timeout),
 		T(an_interrupt_detaches),
 		T(a_watch_survives_the_coordinator),
