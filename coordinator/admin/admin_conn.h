@@ -119,7 +119,6 @@ bool admin_need_release(struct admin_conn *c, const struct name *app, const char
 /* By id prefix, else by app (and env), else the one under way, else the newest. */
 bool admin_need_rollout(struct admin_conn *c, const Admin__RolloutArgs *args, struct deployment *out);
 bool admin_labels_match(const struct labels *selector, const struct labels *labels);
-unsigned admin_edit_distance(const char *a, const char *b, unsigned limit);
 
 /* A growing list of pointers in the connection's arena: what repeated message fields want. */
 struct admin_list {
@@ -140,6 +139,14 @@ int admin_rollout_exit(const struct deployment *d, bool wanted_back);
 /* admin_status.c: the whole of one rollout with its live notes */
 Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment *d);
 void admin_send_rollout(struct admin_conn *c, Admin__Rollout *row);
+
+/* admin_back.c: BY_VERB: `out` is under way and is taken back by its verb; BY_DEPLOY: `out` is the rollout
+ * whose target is deployed again; REFUSED: the error was answered. */
+enum admin_back { ADMIN_BACK_REFUSED = 1, ADMIN_BACK_BY_VERB, ADMIN_BACK_BY_DEPLOY };
+enum admin_back admin_back(struct admin_conn *c, const Admin__DeployArgs *args, struct deployment *out);
+
+/* admin_seen.c: fills `seen` of one that ended, or is held, badly */
+void admin_seen(struct admin_conn *c, const struct deployment *d, Admin__Rollout *r);
 
 /* admin_watch.c */
 void admin_watch_start(struct admin_conn *c, const struct deployment *d, uint64_t cursor);

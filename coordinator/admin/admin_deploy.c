@@ -8,6 +8,9 @@
 /* ---- plan ---- */
 
 struct planned {
+	const char *app, *version, *env, *spec; /* asked for */
+	size_t spec_len;
+	const char *back;   /* NULL, or where a rollback leads */
 	struct command cmd; /* deploy is filled */
 	struct admin_plan_text text;
 	uint64_t state_index;
@@ -21,9 +24,9 @@ static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, st
 	struct app app;
 	struct environment env;
 	struct release r;
-	if (!admin_need_app(c, args->app, &app) || !admin_need_release(c, &app.name, args->version, &r))
+	if (!admin_need_app(c, p->app, &app) || !admin_need_release(c, &app.name, p->version, &r))
 		return false;
-	if (!admin_need_env(c, args->env, &env))
+	if (!admin_need_env(c, p->env, &env))
 		return false;
 	if (args->force_bad && c->request->reason[0] == '\0') {
 		admin_fail(c, E_INVALID, "add --reason TEXT",
@@ -34,8 +37,8 @@ static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, st
 	rq->app = app.name;
 	rq->version = r.version;
 	rq->env = env.name;
-	rq->spec = (const char *)args->spec.data;
-	rq->spec_len = args->spec.len;
+	rq->spec = p->spec;
+	rq->spec_len = p->spec_len;
 	rq->force_bad = args->force_bad;
 	rq->initiator = c->actor;
 	rq->id.v = args->deployment;
@@ -71,11 +74,25 @@ static bool check_free(struct admin_conn *c, const struct admin_plan_request *rq
 /* The backend's notes, and what will be superseded. */
 static void fill_notes(struct admin_conn *c, const struct planned *p, Admin__Plan *out)
 {
-	out->notes = arena_array(&c->arena, char *, p->text.notes_nr + 1);
+	out->notes = arena_array(&c->arena, char *, p->text.notes_nr + 2);
+	if (p->back)
+		out->notes[out->n_notes++] = admin_str(p->back);
 	for (size_t i = 0; i < p->text.notes_nr; i++)
 		out->notes[out->n_notes++] = admin_str(p->text.notes[i]);
 	if (p->supersedes)
 		out->notes[out->n_notes++] = admin_str(p->supersedes);
+}
+
+static struct planned *asked_for(struct admin_conn *c)
+{
+	const Admin__DeployArgs *args = c->request->deploy;
+	struct planned *p = arena_new(&c->arena, struct planned);
+	p->app = args->app;
+	p->version = args->version;
+	p->env = args->env;
+	p->spec = (const char *)args->spec.data;
+	p->spec_len = args->spec.len;
+	return p;
 }
 
 static bool make_plan(struct admin_conn *c, struct planned *p)
@@ -158,15 +175,45 @@ static void send_plan(struct admin_conn *c, const struct planned *p)
 	plan.severe = p->text.severe != NULL;
 	plan.severe_why = admin_str(p->text.severe);
 	plan.no_change = p->text.no_change;
+	if (p->back) {
+		plan.spec.data = (uint8_t *)(uintptr_t)p->spec;
+		plan.spec.len = p->spec_len;
+	}
 	fill_waves(c, p, &plan);
 	reply.body_case = ADMIN__REPLY__BODY_PLAN;
 	reply.plan = &plan;
 	admin_reply(c, &reply);
 }
 
+/* `plan` of a rollback asks for the earlier target again. False: answered. */
+static bool turn_back(struct admin_conn *c, struct planned *p)
+{
+	struct deployment to;
+	char id[DEPLOYMENT_ID_CAP];
+	enum admin_back how = admin_back(c, c->request->deploy, &to);
+	if (how == ADMIN_BACK_BY_VERB)
+		admin_done_rollout(c, 0, to.id, 0, "");
+	if (how != ADMIN_BACK_BY_DEPLOY)
+		return false;
+	deployment_id_text(to.id, id);
+	p->app = arena_strdup(&c->arena, to.app.s);
+	p->version = arena_strdup(&c->arena, to.target.version.s);
+	p->env = arena_strdup(&c->arena, to.env.s);
+	p->back = arena_printf(&c->arena, "goes back to what %s deployed, with its file", id);
+	if (view_spec(ADMIN_STATE(c), &c->arena, &to.target.spec, &p->spec, &p->spec_len) == E_OK)
+		return true;
+	admin_fail(
+		c, E_NOT_FOUND,
+		arena_printf(&c->arena, "wavetrain deploy %s %s -e %s -f FILE", p->app, p->version, p->env),
+		"the file that %s was deployed with is not kept any more", id);
+	return false;
+}
+
 void admin_plan(struct admin_conn *c)
 {
-	struct planned *p = arena_new(&c->arena, struct planned);
+	struct planned *p = asked_for(c);
+	if (c->request->deploy->back && !turn_back(c, p))
+		return;
 	if (!make_plan(c, p))
 		return;
 	send_plan(c, p);
@@ -200,7 +247,7 @@ static void then_rollout(struct admin_conn *c, const struct command_reply *reply
 
 void admin_deploy(struct admin_conn *c)
 {
-	struct planned *p = arena_new(&c->arena, struct planned);
+	struct planned *p = asked_for(c);
 	if (!make_plan(c, p) || !check_seen(c, p))
 		return;
 	struct deployment_id *id = arena_new(&c->arena, struct deployment_id);
@@ -252,8 +299,9 @@ static bool need_wave(struct admin_conn *c, const struct deployment *d, uint32_t
 static const char *next_step(struct admin_conn *c, const struct deployment *d)
 {
 	if (c->row->id == CMD_ROLLBACK && !name_empty(&d->from_version))
-		return arena_printf(&c->arena, "to go back after its end: wavetrain deploy %s %s -e %s",
-				    d->app.s, d->from_version.s, d->env.s);
+		return arena_printf(&c->arena,
+				    "to go back after its end: wavetrain rollback %s -e %s --to %s", d->app.s,
+				    d->env.s, d->from_version.s);
 	return NULL;
 }
 

@@ -3,39 +3,12 @@
 
 #include "base/sm.h"
 #include "coordinator/admin/admin_conn.h"
+#include "coordinator/admin/commands_words.h"
 #include "coordinator/state/machines.h"
 
 /* ---- did you mean ---- */
 
-enum { WORD_CAP = 80, SUGGESTIONS_MAX = 5 };
-
-static unsigned least(unsigned a, unsigned b, unsigned c)
-{
-	unsigned m = a < b ? a : b;
-	return m < c ? m : c;
-}
-
-/* Levenshtein's distance, or limit + 1 when it is larger. */
-unsigned admin_edit_distance(const char *a, const char *b, unsigned limit)
-{
-	unsigned row[WORD_CAP + 1];
-	size_t n = strlen(a), m = strlen(b);
-	if (n > WORD_CAP || m > WORD_CAP || (n > m ? n - m : m - n) > limit)
-		return limit + 1;
-
-	for (unsigned j = 0; j <= m; j++)
-		row[j] = j;
-	for (unsigned i = 1; i <= n; i++) {
-		unsigned diagonal = row[0];
-		row[0] = i;
-		for (unsigned j = 1; j <= m; j++) {
-			unsigned above = row[j];
-			row[j] = least(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[m] <= limit ? row[m] : limit + 1;
-}
+enum { SUGGESTIONS_MAX = 5 };
 
 struct suggest {
 	struct admin_conn *c;
@@ -46,7 +19,7 @@ struct suggest {
 static void consider(struct suggest *s, const struct name *n)
 {
 	size_t len = strlen(s->wanted);
-	bool close = admin_edit_distance(s->wanted, n->s, len > 4 ? 2 : 1) <= (len > 4 ? 2u : 1u);
+	bool close = commands_words_close(s->wanted, n->s);
 	bool prefix = len >= 2 && strncmp(n->s, s->wanted, len) == 0;
 	if ((close || prefix) && s->found.nr < SUGGESTIONS_MAX)
 		admin_list_add(s->c, &s->found, arena_strdup(&s->c->arena, n->s));

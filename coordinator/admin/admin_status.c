@@ -151,7 +151,10 @@ void admin_status(struct admin_conn *c)
 	struct deployment d;
 	if (!admin_need_rollout(c, c->request->rollout, &d))
 		return;
-	admin_send_rollout(c, admin_rollout_view(c, &d));
+	Admin__Rollout *r = admin_rollout_view(c, &d);
+	if (r->terminal || d.state == ROLLOUT_HELD || d.back)
+		admin_seen(c, &d, r);
+	admin_send_rollout(c, r);
 	admin_done_rollout(c, admin_rollout_exit(&d, false), d.id, 0, "");
 }
 

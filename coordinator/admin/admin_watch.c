@@ -104,7 +104,10 @@ static void tick_rollout(struct admin_conn *c)
 		return;
 	c->dirty = false;
 	c->last_view_ms = admin_loop_ms(c->admin);
-	admin_send_rollout(c, admin_rollout_view(c, &d));
+	Admin__Rollout *r = admin_rollout_view(c, &d);
+	if (terminal)
+		admin_seen(c, &d, r);
+	admin_send_rollout(c, r);
 	if (terminal && !c->closing)
 		end_watch(c, &d);
 }

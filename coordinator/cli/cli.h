@@ -30,7 +30,7 @@ enum cli_exit {
 
 enum cli_format { FORMAT_TEXT = 1, FORMAT_JSON, FORMAT_JSONL };
 
-enum { CLI_WORDS_MAX = 8, CLI_LABELS_MAX = 32, CLI_OPTIONS_MAX = 32 };
+enum { CLI_WORDS_MAX = 8, CLI_LABELS_MAX = 32, CLI_SETS_MAX = 64, CLI_OPTIONS_MAX = 32 };
 
 /* What was typed. Pointers go into argv. */
 struct cli_args {
@@ -41,6 +41,8 @@ struct cli_args {
 		option[CLI_OPTIONS_MAX]; /* by bit number; NULL: not given; "" for options without argument */
 	const char *labels[CLI_LABELS_MAX];
 	size_t labels_nr;
+	const char *sets[CLI_SETS_MAX]; /* "name=value", each checked to have both */
+	size_t sets_nr;
 	const char *socket, *confirm;
 	enum cli_format format;
 	int64_t timeout_ms; /* 0: none given */
@@ -79,6 +81,8 @@ const char *cli_rfc3339(char *out, size_t cap, int64_t ms); /* "2026-11-24T11:58
 size_t cli_columns(const char *utf8);			    /* columns it takes */
 void cli_put_cut(struct buf *out, const char *text,
 		 size_t columns); /* cut to columns; control characters shown as '?' */
+/* The same; when something is cut away, the last columns say so: "…" or "...". */
+void cli_put_fit(struct buf *out, const char *text, size_t columns, bool utf8);
 void cli_put_pad(struct buf *out, const char *text, size_t columns); /* cut and filled */
 
 struct cli_table {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/admin/commands_words.h"
 #include "coordinator/cli/cli.h"
 
 /* Options every command takes. The numbers are getopt values, above all letters and below the row options. */
@@ -166,17 +167,26 @@ static bool set_global(struct parse *p, int g, const char *arg)
 	return true;
 }
 
+/* Options that may be repeated: all are kept. */
+static bool add_pair(struct parse *p, const char *option, const char *form, const char *arg, const char **v,
+		     size_t *nr, size_t max)
+{
+	if (*nr == max)
+		return refuse(p, "at most %zu %s", max, option);
+	if (!strchr(arg, '=') || arg[0] == '=')
+		return refuse(p, "%s takes %s, not '%.60s'", option, form, arg);
+	v[(*nr)++] = arg;
+	return true;
+}
+
 static bool set_row_option(struct parse *p, unsigned bit, const char *arg)
 {
 	struct cli_args *a = p->out;
 	a->option[bit] = arg ? arg : "";
-	if (1u << bit != OPT_LABEL)
-		return true;
-	if (a->labels_nr == CLI_LABELS_MAX)
-		return refuse(p, "at most %d labels", CLI_LABELS_MAX);
-	if (!strchr(arg, '=') || arg[0] == '=')
-		return refuse(p, "--label takes KEY=VALUE, not '%.60s'", arg);
-	a->labels[a->labels_nr++] = arg;
+	if (1u << bit == OPT_LABEL)
+		return add_pair(p, "--label", "KEY=VALUE", arg, a->labels, &a->labels_nr, CLI_LABELS_MAX);
+	if (1u << bit == OPT_SET)
+		return add_pair(p, "--set", "NAME=VALUE", arg, a->sets, &a->sets_nr, CLI_SETS_MAX);
 	return true;
 }
 
@@ -191,6 +201,34 @@ static bool set_letter(struct parse *p, int letter, const char *arg)
 	return refuse(p, "unknown option -%c", letter);
 }
 
+/* The known word that is the least wrong, when one is near enough. */
+struct nearest {
+	const char *typed, *best;
+	unsigned distance;
+};
+
+enum { SLIP_MAX = 2 };
+
+static void look_nearer(struct nearest *n, const char *known)
+{
+	unsigned d = commands_words_distance(n->typed, known, SLIP_MAX);
+	if (d < n->distance || (d == n->distance && !n->best)) {
+		n->distance = d;
+		n->best = known;
+	}
+}
+
+/* Of the options that may stand here. `word` is what was typed, maybe with =VALUE. */
+static const char *option_like(const struct parse *p, const char *word)
+{
+	char typed[64];
+	snprintf(typed, sizeof typed, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	struct nearest n = {.typed = typed, .distance = SLIP_MAX};
+	for (const struct option *o = p->longs; strlen(typed) > 2 && o->name; o++)
+		look_nearer(&n, o->name);
+	return n.best;
+}
+
 static bool refuse_unknown(struct parse *p, const char *word)
 {
 	const char *name = p->out->row ? p->out->row->name : "";
@@ -200,6 +238,9 @@ static bool refuse_unknown(struct parse *p, const char *word)
 		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, options_table[i].name) == 0)
 			return refuse(p, "--%s does not belong to 'wavetrain %s'", options_table[i].name,
 				      name);
+	const char *like = word && strncmp(word, "--", 2) == 0 ? option_like(p, word) : NULL;
+	if (like)
+		return refuse(p, "unknown option %.60s; did you mean '--%s'?", word, like);
 	return refuse(p, "unknown option %.60s%s%s", word ? word : "?", name[0] ? " for " : "", name);
 }
 
@@ -235,39 +276,19 @@ static bool is_group(const char *word)
 	return false;
 }
 
-static size_t differing(const char *a, const char *b)
-{
-	size_t n = strlen(a), m = strlen(b), row[64];
-	if (n > 40 || m > 40)
-		return 99;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-			best = above + 1 < best ? above + 1 : best;
-			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-			diagonal = above;
-		}
-	}
-	return row[m];
-}
-
 static bool refuse_command(struct parse *p, const char *typed)
 {
-	const char *best = NULL;
-	size_t least = 3;
+	struct nearest n = {.typed = typed, .distance = SLIP_MAX};
+	char groups[64][16];
+	PRE(commands_nr <= ARRAY_LEN(groups));
 	for (size_t i = 0; i < commands_nr; i++) {
-		size_t d = differing(typed, commands_table[i].name);
-		if (d < least) {
-			least = d;
-			best = commands_table[i].name;
-		}
+		const char *name = commands_table[i].name;
+		look_nearer(&n, name);
+		snprintf(groups[i], sizeof groups[i], "%.*s", (int)strcspn(name, " "), name);
+		look_nearer(&n, groups[i]);
 	}
-	if (best)
-		return refuse(p, "unknown command '%.60s'; did you mean '%s'?", typed, best);
+	if (n.best)
+		return refuse(p, "unknown command '%.60s'; did you mean '%s'?", typed, n.best);
 	return refuse(p, "unknown command '%.60s'; see wavetrain help", typed);
 }
 

@@ -116,6 +116,7 @@ static int send_deploy(struct cli *c, const Admin__Plan *p, struct buf *spec, st
 	args.plan = p->digest;
 	args.state_index = p->state_index;
 	args.deployment = p->deployment;
+	rq.verb = CMD_DEPLOY;
 	rq.args_case = ADMIN__REQUEST__ARGS_DEPLOY;
 	rq.deploy = &args;
 	r->silent = true;
@@ -154,10 +155,13 @@ static int deploy_saved(struct cli *c, const char *path)
 {
 	struct buf spec;
 	Admin__Plan *p = NULL;
+	bool other = cli_option(&c->args, OPT_FILE) || cli_option(&c->args, OPT_SET) ||
+		     cli_option(&c->args, OPT_ENV);
 	buf_init(&spec);
-	int rc = c->args.words_nr ? cli_error(c, EXIT_USAGE, "E_INVALID", NULL,
-					      "--plan already names application and version")
-				  : cli_plan_load(c, path, &p, &spec);
+	int rc = c->args.words_nr || other
+			 ? cli_error(c, EXIT_USAGE, "E_INVALID", "make another plan: wavetrain plan",
+				     "--plan already names application, version, environment and file")
+			 : cli_plan_load(c, path, &p, &spec);
 	if (rc == EXIT_DONE)
 		rc = apply(c, p, &spec);
 	if (p)
@@ -216,9 +220,52 @@ int cli_run_verb(struct cli *c)
 	return send_verb(c, &r);
 }
 
-int cli_run_rollback(struct cli *c)
+/* ---- rollback ---- */
+
+/* What a rollback would do: a plan is kept, or r->deployment is under way and its verb takes it back. */
+static int ask_back(struct cli *c, struct cli_result *r)
+{
+	Admin__Request rq;
+	Admin__DeployArgs args = ADMIN__DEPLOY_ARGS__INIT;
+	const char *word = c->args.words[0];
+	bool is_rollout = strncmp(word, "r-", 2) == 0;
+	cli_request_init(c, &rq);
+	rq.verb = CMD_PLAN;
+	rq.dry_run = false; /* a plan changes nothing */
+	args.back = true;
+	args.app = text(is_rollout ? "" : word);
+	args.rollout = text(is_rollout ? word : "");
+	args.env = text(is_rollout ? "" : environment(c));
+	args.version = text(cli_option(&c->args, OPT_TO));
+	rq.args_case = ADMIN__REQUEST__ARGS_DEPLOY;
+	rq.deploy = &args;
+	*r = (struct cli_result){.keep = ADMIN__REPLY__BODY_PLAN, .silent = true};
+	int rc = cli_call(c, &rq, r);
+	return rc == EXIT_CHANGES ? EXIT_DONE : rc;
+}
+
+static int take_back(struct cli *c, const char *rollout)
 {
 	struct cli_result r = {.silent = true};
+	c->args.words[0] = rollout;
 	int rc = send_verb(c, &r);
 	return rc == EXIT_DONE ? follow(c, &r, true) : rc;
+}
+
+int cli_run_rollback(struct cli *c)
+{
+	struct cli_result r;
+	struct buf spec;
+	int rc = ask_back(c, &r);
+	if (rc == EXIT_DONE && !r.kept)
+		return take_back(c, arena_strdup(&c->arena, r.deployment));
+	buf_init(&spec);
+	if (rc == EXIT_DONE) {
+		buf_put(&spec, r.kept->plan->spec.data, r.kept->plan->spec.len);
+		rc = apply(c, r.kept->plan, &spec);
+	}
+	if (r.kept)
+		admin__reply__free_unpacked(r.kept, NULL);
+	buf_done(&spec);
+	return rc;
 }

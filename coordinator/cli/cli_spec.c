@@ -74,7 +74,9 @@ static int load(struct cli *c, struct file *f, int *rc)
 					.len = f->text.len,
 					.overlay_file = overlaid ? f->overlay : NULL,
 					.overlay_text = overlaid ? buf_cstr(&f->overlay_text) : NULL,
-					.overlay_len = f->overlay_text.len};
+					.overlay_len = f->overlay_text.len,
+					.sets = c->args.sets,
+					.sets_nr = c->args.sets_nr};
 	*rc = spec_load(&c->arena, &src, &f->spec, &f->diags);
 	return EXIT_DONE;
 }

@@ -98,6 +98,17 @@ void cli_put_cut(struct buf *out, const char *text, size_t columns)
 	}
 }
 
+void cli_put_fit(struct buf *out, const char *text, size_t columns, bool utf8)
+{
+	size_t end = utf8 ? 1 : 3;
+	if (cli_columns(text) <= columns || columns <= end) {
+		cli_put_cut(out, text, columns);
+		return;
+	}
+	cli_put_cut(out, text, columns - end);
+	buf_puts(out, utf8 ? "…" : "...");
+}
+
 void cli_put_pad(struct buf *out, const char *text, size_t columns)
 {
 	size_t n = cli_columns(text);

@@ -91,12 +91,31 @@ struct tree {
 	size_t name_w, status_w, hosts_w, age_w; /* age 0: neither age nor info are shown */
 };
 
+static size_t clamp(size_t v, size_t low, size_t high)
+{
+	return v < low ? low : v > high ? high : v;
+}
+
+/* By all names, shown or not: columns that jump at each redraw cannot be read. */
+static size_t longest_name(const Admin__Rollout *r)
+{
+	enum { LEAD_REGION = 3, LEAD_WAVE = 6, LEAD_HOST = 9 };
+	size_t longest = LEAD_WAVE + strlen("wave 64");
+	for (size_t i = 0; i < r->n_waves; i++)
+		longest = clamp(LEAD_REGION + cli_columns(r->waves[i]->region), longest, SIZE_MAX);
+	for (size_t i = 0; i < r->n_tasks; i++)
+		longest = clamp(LEAD_HOST + cli_columns(r->tasks[i]->host), longest, SIZE_MAX);
+	return longest;
+}
+
 static void lay_out(struct tree *t)
 {
 	bool wide = t->s->width >= 72;
-	t->name_w = wide ? 26 : 18;
+	char hosts[32];
+	int n = snprintf(hosts, sizeof hosts, "%u/%u", t->r->hosts_nr, t->r->hosts_nr);
+	t->name_w = wide ? clamp(longest_name(t->r) + 2, 14, t->s->width >= 100 ? 40 : 26) : 18;
 	t->status_w = wide ? 16 : 12;
-	t->hosts_w = wide ? 8 : 7;
+	t->hosts_w = clamp((size_t)n + 2, 7, 14);
 	t->age_w = wide ? 8 : 0;
 }
 
@@ -125,7 +144,7 @@ static void put_row(struct tree *t, const char *name, const char *state, const c
 			cli_age(age, sizeof age, t->r->now_ms - since_ms);
 		cli_put_pad(t->out, age, t->age_w - 1);
 		buf_put(t->out, " ", 1);
-		cli_put_cut(t->out, info, t->s->width > used ? t->s->width - used : 0);
+		cli_put_fit(t->out, info, t->s->width > used ? t->s->width - used : 0, t->s->utf8);
 	}
 	end_line(t);
 }
@@ -174,11 +193,11 @@ static void put_reason(struct tree *t)
 {
 	for (size_t i = 0; i < t->r->n_waiting && i < 3; i++) {
 		cli_put_cut(t->out, i ? "         " : "waiting: ", 9);
-		cli_put_cut(t->out, t->r->waiting[i], t->s->width > 9 ? t->s->width - 9 : 0);
+		cli_put_fit(t->out, t->r->waiting[i], t->s->width > 9 ? t->s->width - 9 : 0, t->s->utf8);
 		end_line(t);
 	}
 	if (t->r->n_waiting == 0 && t->r->reason[0]) {
-		cli_put_cut(t->out, t->r->reason, t->s->width);
+		cli_put_fit(t->out, t->r->reason, t->s->width, t->s->utf8);
 		end_line(t);
 	}
 }
@@ -193,16 +212,42 @@ static bool is_quiet(const Admin__Task *k)
 	return m == MARK_GOOD || m == MARK_WAIT || m == MARK_NONE;
 }
 
-static void task_info(char *out, size_t cap, const Admin__Task *k)
+static bool is_fetching(const Admin__Task *k)
 {
-	char done[24], total[24];
+	return k->fetch_total_bytes && k->fetched_bytes < k->fetch_total_bytes &&
+	       cli_mark_of(k->state) == MARK_BUSY;
+}
+
+/* Committed states are few; a host under way says itself where it is. */
+static const char *state_shown(const Admin__Task *k)
+{
+	if (is_fetching(k))
+		return "FETCHING";
+	return k->step[0] && cli_mark_of(k->state) == MARK_BUSY ? k->step : k->state;
+}
+
+enum { BAR_COLUMNS = 10 };
+
+static void fetch_info(char *out, size_t cap, const Admin__Task *k, const struct cli_screen *s)
+{
+	char done[24], total[24], bar[BAR_COLUMNS * 4 + 1] = "";
+	unsigned percent = (unsigned)(k->fetched_bytes * 100 / k->fetch_total_bytes);
+	for (unsigned i = 0; i < BAR_COLUMNS; i++) {
+		bool full = i < percent / (100 / BAR_COLUMNS);
+		strcat(bar, s->utf8 ? full ? "█" : "░" : full ? "#" : "-");
+	}
+	snprintf(out, cap, "%s %u%%  %s of %s", bar, percent, cli_bytes(done, sizeof done, k->fetched_bytes),
+		 cli_bytes(total, sizeof total, k->fetch_total_bytes));
+}
+
+static void task_info(char *out, size_t cap, const Admin__Task *k, const struct cli_screen *s)
+{
 	if (k->reason[0])
 		snprintf(out, cap, "%s", k->reason);
-	else if (k->fetch_total_bytes && k->fetched_bytes < k->fetch_total_bytes)
-		snprintf(out, cap, "%s of %s", cli_bytes(done, sizeof done, k->fetched_bytes),
-			 cli_bytes(total, sizeof total, k->fetch_total_bytes));
+	else if (is_fetching(k))
+		fetch_info(out, cap, k, s);
 	else
-		snprintf(out, cap, "%s%s%s", k->step, k->step[0] && k->note[0] ? ": " : "", k->note);
+		snprintf(out, cap, "%s", k->note);
 }
 
 static void put_tasks(struct tree *t, const Admin__Wave *w, const char *lead)
@@ -218,8 +263,8 @@ static void put_tasks(struct tree *t, const Admin__Wave *w, const char *lead)
 			continue;
 		}
 		snprintf(name, sizeof name, "%s%s", lead, k->host);
-		task_info(info, sizeof info, k);
-		put_row(t, name, k->state, "-", k->state_since_ms, info);
+		task_info(info, sizeof info, k, t->s);
+		put_row(t, name, state_shown(k), "-", k->state_since_ms, info);
 		shown++;
 	}
 	if (hidden) {
@@ -231,14 +276,80 @@ static void put_tasks(struct tree *t, const Admin__Wave *w, const char *lead)
 
 /* ---- regions and waves ---- */
 
+/* "1 failed · 2 probing · 17 queued": where the hosts of a wave are; those that are well stand in HOSTS. */
+static void hosts_info(char *out, size_t cap, const struct tree *t, const Admin__Wave *w)
+{
+	struct {
+		char text[40];
+		unsigned nr;
+	} kinds[8] = {0};
+	size_t n = 0, at = 0;
+	for (size_t i = 0; i < t->r->n_tasks; i++) {
+		const Admin__Task *k = t->r->tasks[i];
+		char text[40];
+		size_t j = 0;
+		if (k->wave != w->index || cli_mark_of(k->state) == MARK_GOOD)
+			continue;
+		cli_state_text(text, sizeof text, state_shown(k));
+		text[0] = (char)tolower((unsigned char)text[0]);
+		while (j < n && strcmp(kinds[j].text, text) != 0)
+			j++;
+		if (j == ARRAY_LEN(kinds))
+			continue;
+		n = j == n ? n + 1 : n;
+		snprintf(kinds[j].text, sizeof kinds[j].text, "%s", text);
+		kinds[j].nr++;
+	}
+	out[0] = '\0';
+	for (size_t j = 0; j < n && at < cap; j++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%u %s",
+				       j == 0	    ? ""
+				       : t->s->utf8 ? " · "
+						    : ", ",
+				       kinds[j].nr, kinds[j].text);
+}
+
+/* "after wave 1 and its bake of 10m00s": what a wave that has not begun waits for. */
+static void after_info(char *out, size_t cap, const struct tree *t, const Admin__Wave *w)
+{
+	char bake[24];
+	size_t at = 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < t->r->n_waves && at < cap; i++) {
+		const Admin__Wave *before = t->r->waves[i];
+		if (!(before->index < 64 && w->after & 1ull << before->index) ||
+		    cli_mark_of(before->state) == MARK_GOOD)
+			continue;
+		at += (size_t)snprintf(out + at, cap - at, "%s wave %u", at ? "," : "after",
+				       before->index + 1);
+		if (before->bake_ms && at < cap)
+			at += (size_t)snprintf(out + at, cap - at, " + bake %s",
+					       cli_age(bake, sizeof bake, before->bake_ms));
+	}
+}
+
+static void wave_info(char *out, size_t cap, const struct tree *t, const Admin__Wave *w)
+{
+	char text[40], left[24];
+	cli_state_text(text, sizeof text, w->state);
+	int64_t bake_left = w->state_since_ms + w->bake_ms - t->r->now_ms;
+	snprintf(out, cap, "%s", w->reason);
+	if (out[0])
+		return;
+	if (strcmp(text, "Baking") == 0 && bake_left > 0)
+		snprintf(out, cap, "bakes %s more", cli_age(left, sizeof left, bake_left + 999));
+	else if (strcmp(text, "Pending") == 0 && !t->r->terminal)
+		after_info(out, cap, t, w);
+	else if (cli_mark_of(w->state) != MARK_GOOD && !t->r->terminal)
+		hosts_info(out, cap, t, w);
+}
+
 static void put_wave(struct tree *t, const Admin__Wave *w, bool last_region, bool last_wave)
 {
-	char name[128], hosts[32], info[256], lead[64], bake[24];
+	char name[128], hosts[32], info[256], lead[64];
 	snprintf(name, sizeof name, "%s%swave %u", stem(t, last_region), branch(t, last_wave), w->index + 1);
 	snprintf(hosts, sizeof hosts, "%u/%u", w->good, w->hosts);
-	snprintf(info, sizeof info, "%s", w->reason);
-	if (info[0] == '\0' && w->bake_ms && cli_mark_of(w->state) != MARK_GOOD)
-		snprintf(info, sizeof info, "bake %s", cli_age(bake, sizeof bake, w->bake_ms));
+	wave_info(info, sizeof info, t, w);
 	put_row(t, name, w->state, hosts, w->state_since_ms, info);
 	snprintf(lead, sizeof lead, "%s%s   ", stem(t, last_region), stem(t, last_wave));
 	put_tasks(t, w, lead);

@@ -66,6 +66,17 @@ static void labels_repeat_and_need_a_value(void **state)
 	assert_false(parse("agents add web-1 -l role"));
 }
 
+static void values_repeat_and_need_a_value(void **state)
+{
+	assert_true(parse("plan shop 1.0 --set batch=2 --set greeting=a=b"));
+	assert_int_equal(args.sets_nr, 2);
+	assert_string_equal(args.sets[1], "greeting=a=b");
+	assert_true(parse("lint --set batch="));
+	assert_false(parse("deploy shop 1.0 --set batch"));
+	assert_string_equal(why, "--set takes NAME=VALUE, not 'batch'");
+	assert_false(parse("status --set batch=2"));
+}
+
 static void what_is_missing_or_too_much_is_told(void **state)
 {
 	assert_false(parse("deploy checkout"));
@@ -84,6 +95,14 @@ static void unknown_words_get_a_suggestion(void **state)
 	assert_string_equal(why, "unknown command 'depoly'; did you mean 'deploy'?");
 	assert_false(parse("app lst"));
 	assert_non_null(strstr(why, "did you mean 'app list'?"));
+	assert_false(parse("relaese push"));
+	assert_string_equal(why, "unknown command 'relaese'; did you mean 'release'?");
+	assert_false(parse("deploy shop 1 --confrim=shop"));
+	assert_string_equal(why, "unknown option --confrim=shop; did you mean '--confirm'?");
+	assert_false(parse("--tiemout 3s list"));
+	assert_string_equal(why, "unknown option --tiemout; did you mean '--timeout'?");
+	assert_false(parse("list --xyzzy"));
+	assert_null(strstr(why, "did you mean"));
 	assert_false(parse("frobnicate"));
 	assert_false(parse("status --wave 3"));
 	assert_non_null(strstr(why, "does not belong to"));
@@ -121,6 +140,7 @@ int main(void)
 		cmocka_unit_test(a_letter_is_that_of_the_command),
 		cmocka_unit_test(after_two_dashes_all_are_words),
 		cmocka_unit_test(labels_repeat_and_need_a_value),
+		cmocka_unit_test(values_repeat_and_need_a_value),
 		cmocka_unit_test(what_is_missing_or_too_much_is_told),
 		cmocka_unit_test(unknown_words_get_a_suggestion),
 		cmocka_unit_test(help_needs_no_arguments),

@@ -33,8 +33,10 @@ static int setup(void **state)
 	snprintf(archive, sizeof archive, "%s/app.tar.gz", w.dir);
 	snprintf(plan, sizeof plan, "%s/plan.json", w.dir);
 	snprintf(bundle, sizeof bundle, "%s/bundle", w.dir);
-	write_file(spec, "schema: wavetrain/v1\napp: checkout\nartifact: { name: checkout }\ntargets: { labels: { role: web } }\n"
-			 "regions: [{ name: eu }]\nrun: { command: [./checkout] }\nhealth: { ready: { tcp: \"127.0.0.1:80\" } }\n");
+	write_file(spec, "schema: wavetrain/v1\napp: checkout\nartifact: { name: checkout }\ntargets: { "
+			 "labels: { role: web } }\n"
+			 "regions: [{ name: eu }]\nrun: { command: [./checkout] }\nhealth: { ready: { tcp: "
+			 "\"127.0.0.1:80\" } }\n");
 	write_file(archive, "0123456789");
 	return 0;
 }
@@ -314,6 +316,27 @@ static void deploy_asks_and_a_script_must_say_yes(void **state)
 	assert_int_equal(w.proposed, 0);
 }
 
+static void values_of_the_file_are_set_by_name(void **state)
+{
+	char line[512];
+	FILE *f = fopen(spec, "ae");
+	assert_non_null(f);
+	fputs("values: { grace: { type: duration, default: 5s } }\nrollback: { auto: true }\n"
+	      "x-use: \"{{ values.grace }}\"\n",
+	      f);
+	fclose(f);
+	snprintf(line, sizeof line, "lint %s --set grace=9s", spec);
+	assert_int_equal(run(line), 0);
+	snprintf(line, sizeof line, "lint %s --set grace=soon", spec);
+	assert_int_equal(run(line), 65);
+	assert_true(told("'soon' does not fit value 'grace'"));
+	snprintf(line, sizeof line, "plan checkout 2.0 -e prod -f %s --set grcae=9s", spec);
+	assert_int_equal(run(line), 65);
+	assert_true(told("did you mean 'grace'?"));
+	assert_int_equal(run("deploy --plan p.json --set grace=9s"), 64);
+	assert_true(told("--plan already names"));
+}
+
 static void a_saved_plan_is_applied_or_stale(void **state)
 {
 	char line[512];
@@ -351,6 +374,54 @@ static void verbs_and_one_shot_status(void **state)
 	assert_true(said("is RUNNING"));
 	assert_int_equal(run("list -o json"), 0);
 	assert_true(said("\"state\": \"RUNNING\""));
+}
+
+static void ended(uint64_t id, const char *version, enum rollout_state state)
+{
+	static const char *const regions[] = {"eu"};
+	assert_int_equal(test_fleet_deploy(&w.f, id, "checkout", version, regions, 1), E_OK);
+	if (state == ROLLOUT_ROLLED_BACK)
+		world_move(&w, id, ROLLOUT_ROLLING_BACK);
+	world_move(&w, id, state);
+}
+
+static void what_ended_is_undone_by_a_deployment_of_what_was_before(void **state)
+{
+	ended(0xaaaa000000000001, "1.0", ROLLOUT_SUCCEEDED);
+	assert_int_equal(run("rollback checkout --yes --detach"), 1);
+	assert_true(told("there is nothing before r-aaaa000000000001"));
+	ended(0xbbbb000000000001, "2.0", ROLLOUT_SUCCEEDED);
+	assert_int_equal(run("rollback checkout --yes --dry-run"), 0);
+	assert_int_equal(w.proposed, 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed, with its file"));
+	assert_int_equal(run("rollback checkout"), 64);
+	assert_int_equal(run("rollback r-bbbb --yes --detach --reason errors"), 0);
+	assert_true(said("1.0") && told("Rollout r-7f3a0000 runs"));
+	assert_int_equal(w.proposed, 1);
+	struct deployment d = test_fleet_deployment(&w.f, 0x7f3a000000000001);
+	assert_string_equal(d.target.version.s, "1.0");
+	assert_false(d.back);
+	/* Now it is under way: the verb takes it back. */
+	assert_int_equal(run("rollback checkout --yes --detach"), 0);
+	d = test_fleet_deployment(&w.f, 0x7f3a000000000001);
+	assert_int_equal(d.state, ROLLOUT_ROLLING_BACK);
+}
+
+static void a_rollback_goes_where_it_is_told_and_never_one_too_far(void **state)
+{
+	ended(0xaaaa000000000001, "1.0", ROLLOUT_SUCCEEDED);
+	ended(0xbbbb000000000001, "2.0", ROLLOUT_SUCCEEDED);
+	ended(0xcccc000000000001, "2.0", ROLLOUT_ROLLED_BACK);
+	assert_int_equal(run("rollback checkout --yes"), 6);
+	assert_true(told("is rolled back already: the hosts run 2.0") && told("--to VERSION"));
+	assert_int_equal(run("rollback r-aaaa --yes"), 6);
+	assert_true(told("is not the newest rollout"));
+	assert_int_equal(run("rollback checkout --to 3.0 --yes"), 1);
+	assert_true(told("no rollout of checkout 3.0 in prod succeeded"));
+	assert_int_equal(run("rollback chekcout --yes"), 1);
+	assert_true(told("did you mean 'checkout'?"));
+	assert_int_equal(run("rollback checkout --to 1.0 --yes --detach"), 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed"));
 }
 
 static void a_watch_ends_at_its_timeout(void **state)
@@ -423,13 +494,15 @@ static void logs_are_lines_of_hosts_and_inert_on_a_terminal(void **state)
 	assert_int_equal(run("logs checkout --host eu-1 --timestamps"), 0);
 	assert_string_equal(buf_cstr(&out), "2023-11-14T22:13:20Z eu-1 output: listening on 8080\n");
 	assert_int_equal(run("logs --grep 8080 -o jsonl --limit 5"), 0);
-	assert_true(said("\"at\":\"2023-11-14T22:13:20Z\",\"app\":\"checkout\",\"deployment\":\"r-7f3a000000000001\","
-			 "\"host\":\"eu-1\",\"stream\":\"output\",\"text\":\"listening on 8080\"}"));
+	assert_true(said(
+		"\"at\":\"2023-11-14T22:13:20Z\",\"app\":\"checkout\",\"deployment\":\"r-7f3a000000000001\","
+		"\"host\":\"eu-1\",\"stream\":\"output\",\"text\":\"listening on 8080\"}"));
 	assert_int_equal(run("logs checkout -o json"), 0);
 	assert_true(said("[\n  {") && said("\\u001B[2J"));
 	log_line("eu-1", "half a character \xe2\x82");
 	assert_int_equal(run("logs checkout -o jsonl --limit 1"), 0);
-	assert_true(said("\"text\":\"half a character ?""?\"}"));
+	assert_true(said("\"text\":\"half a character ?"
+			 "?\"}"));
 	assert_int_equal(run("logs billing"), 0);
 	assert_int_equal(out.len, 0);
 }
@@ -482,8 +555,11 @@ int main(void)
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),
 		T(a_terminal_is_asked_then_redrawn_in_place),
 		T(deploy_asks_and_a_script_must_say_yes),
+		T(values_of_the_file_are_set_by_name),
 		T(a_saved_plan_is_applied_or_stale),
 		T(verbs_and_one_shot_status),
+		T(what_ended_is_undone_by_a_deployment_of_what_was_before),
+		T(a_rollback_goes_where_it_is_told_and_never_one_too_far),
 		T(a_watch_ends_at_its_timeout),
 		T(an_interrupt_detaches),
 		T(a_watch_survives_the_coordinator),

@@ -11,9 +11,9 @@ enum { MINUTE = 60000 };
 static const int64_t begin = 1764000000000;
 
 static Admin__Wave waves[4];
-static Admin__Task tasks[6];
+static Admin__Task tasks[8];
 static Admin__Wave *wave_list[4];
-static Admin__Task *task_list[6];
+static Admin__Task *task_list[8];
 static char *waiting[] = {(char *)(uintptr_t) "wave 2 of eu-north: 1 host is probing, 1 is being fetched"};
 
 static void make_wave(uint32_t i, const char *region, const char *state, uint32_t good, uint32_t hosts,
@@ -26,7 +26,8 @@ static void make_wave(uint32_t i, const char *region, const char *state, uint32_
 	waves[i].good = good;
 	waves[i].hosts = hosts;
 	waves[i].state_since_ms = since;
-	waves[i].bake_ms = i == 2 ? 10 * MINUTE : 0;
+	waves[i].bake_ms = i == 1 ? 10 * MINUTE : 0;
+	waves[i].after = i == 2 ? 2 : i == 3 ? 4 : 0;
 	wave_list[i] = &waves[i];
 }
 
@@ -67,13 +68,18 @@ static void make_rollout(Admin__Rollout *r)
 	make_task(3, "web-18", 1, "FAILED", "exited with 1: \033[31mpanic: nil session\n");
 	make_task(4, "web-19", 1, "HEALTHY", "");
 	make_task(5, "web-30", 2, "QUEUED", "");
+	make_task(6, "web-20", 1, "ASSIGNED", "");
+	make_task(7, "web-21", 1, "QUEUED", "");
+	tasks[6].step = (char *)(uintptr_t) "acked";
+	tasks[6].fetched_bytes = 6 << 20;
+	tasks[6].fetch_total_bytes = 14 << 20;
 	tasks[2].step = (char *)(uintptr_t) "probing";
 	tasks[2].note = (char *)(uintptr_t) "2/3 passes";
 	tasks[5].touched = false;
 	r->waves = wave_list;
 	r->n_waves = 4;
 	r->tasks = task_list;
-	r->n_tasks = 6;
+	r->n_tasks = 8;
 	r->waiting = waiting;
 	r->n_waiting = 1;
 }
@@ -111,6 +117,20 @@ static void the_tree_is_ascii_where_the_locale_is(void **state)
 	draw(80, false, true, GOLDEN "/tree-ascii.txt");
 }
 
+static void a_bake_counts_down(void **state)
+{
+	struct cli_screen s = {.width = 80, .utf8 = true};
+	Admin__Rollout r;
+	struct buf out;
+	make_rollout(&r);
+	waves[1].state = (char *)(uintptr_t) "BAKING";
+	waves[1].state_since_ms = r.now_ms - 8 * MINUTE;
+	buf_init(&out);
+	cli_tree(&out, &r, &s, false);
+	assert_non_null(strstr(buf_cstr(&out), "bakes 2m00s more"));
+	buf_done(&out);
+}
+
 static void a_failure_names_cause_evidence_state_and_next_step(void **state)
 {
 	struct cli_screen s = {.width = 80, .utf8 = true};
@@ -132,9 +152,34 @@ static void a_failure_names_cause_evidence_state_and_next_step(void **state)
 	buf_done(&out);
 }
 
+static void a_failure_fits_the_screen_and_quotes_the_host(void **state)
+{
+	struct cli_screen s = {.width = 60, .utf8 = false};
+	Admin__Seen seen = ADMIN__SEEN__INIT, *list = &seen;
+	Admin__Rollout r;
+	struct buf out;
+	make_rollout(&r);
+	r.state = (char *)(uintptr_t) "ROLLED_BACK";
+	r.reason = (char *)(uintptr_t) "wave 2 failed: 1 host over the failure budget of 0";
+	seen.host = (char *)(uintptr_t) "web-18";
+	seen.reason = (char *)(uintptr_t) "PROBING: not healthy within 10 s: http 503";
+	seen.line = (char *)(uintptr_t) "panic: nil\033[2J session";
+	seen.line_count = 41;
+	seen.at_ms = begin + 11 * MINUTE;
+	r.seen = &list;
+	r.n_seen = 1;
+	r.seen_more = 2;
+	buf_init(&out);
+	cli_report(&out, &r, &s);
+	for (const char *line = buf_cstr(&out), *end; (end = strchr(line, '\n')); line = end + 1)
+		assert_true(end - line <= 60);
+	golden_is(&out, GOLDEN "/report-seen-60.txt");
+	buf_done(&out);
+}
+
 static void a_success_is_one_line(void **state)
 {
-	struct cli_screen s = {.width = 80, .utf8 = true};
+	struct cli_screen s = {.width = 100, .utf8 = true};
 	Admin__Rollout r;
 	struct buf out;
 	make_rollout(&r);
@@ -236,6 +281,8 @@ int main(void)
 		cmocka_unit_test(the_tree_fits_40_columns),
 		cmocka_unit_test(the_tree_is_ascii_where_the_locale_is),
 		cmocka_unit_test(a_failure_names_cause_evidence_state_and_next_step),
+		cmocka_unit_test(a_failure_fits_the_screen_and_quotes_the_host),
+		cmocka_unit_test(a_bake_counts_down),
 		cmocka_unit_test(a_success_is_one_line),
 		cmocka_unit_test(help_is_made_from_the_table),
 		cmocka_unit_test(the_manual_page_is_not_stale),
