@@ -23,7 +23,7 @@
 #include "agent/exec/client.h"
 #include "sys/unixsock.h"
 
-static const char *exec_path, *app_path, *agent_user; /* NULL: exec takes requests of its own user alone */
+static const char *exec_path, *app_path;
 static bool plain;
 static char root[80], sock[100], user[64];
 static pid_t exec_pid;
@@ -59,18 +59,8 @@ static void exec_up(void)
 		dup2(null, 1);
 		if (!getenv("SHOW"))
 			dup2(null, 2);
-		const char *argv[16] = {exec_path, "--socket",	     sock, "--root",
-					root,	   "--user-allowed", user, "--stop-programs"};
-		int n = 8;
-		if (plain) {
-			argv[n++] = "--cgroup";
-			argv[n++] = "none";
-		}
-		if (agent_user) {
-			argv[n++] = "--agent-user";
-			argv[n++] = agent_user;
-		}
-		execv(exec_path, (char *const *)argv);
+		execl(exec_path, exec_path, "--socket", sock, "--root", root, "--user-allowed", user,
+		      "--stop-programs", plain ? "--cgroup" : NULL, "none", NULL);
 		_exit(127);
 	}
 	int fd;
@@ -853,44 +843,6 @@ static void ten_swaps_under_load_refuse_nobody(void **s)
 	assert_int_equal(load.failed, 0);
 }
 
-/* 0, or the errno of making the folder root/leaf as that user. */
-static int make_dir_as(const struct passwd *pw, const char *leaf)
-{
-	char dir[300];
-	int how;
-	snprintf(dir, sizeof dir, "%s/%s", root, leaf);
-	pid_t pid = fork();
-	if (pid == 0) {
-		if (setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
-			_exit(127);
-		_exit(mkdir(dir, 0755) == 0 ? 0 : errno);
-	}
-	assert_int_equal(waitpid(pid, &how, 0), pid);
-	assert_true(WIFEXITED(how));
-	return WEXITSTATUS(how);
-}
-
-static void the_agents_user_gets_the_slots_and_the_socket_alone(void **s)
-{
-	if (geteuid() != 0)
-		skip(); /* only root has another user to give anything to */
-	const struct passwd *nobody = getpwnam("nobody");
-	struct stat st;
-	assert_non_null(nobody);
-	assert_int_equal(chmod(root, 0755), 0);
-	assert_int_equal(make_dir_as(nobody, "slots/before"), EACCES);
-	exec_down(SIGTERM);
-	agent_user = "nobody";
-	exec_up();
-	agent_user = NULL;
-	assert_int_equal(stat(sock, &st), 0);
-	assert_int_equal(st.st_uid, nobody->pw_uid);
-	assert_int_equal(st.st_mode & 0777, 0600);
-	assert_int_equal(make_dir_as(nobody, "slots/after"), 0);
-	assert_int_equal(make_dir_as(nobody, "apps/after"), EACCES);
-	assert_int_equal(make_dir_as(nobody, "after"), EACCES);
-}
-
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(int argc, char **argv)
 {
@@ -933,7 +885,6 @@ int main(int argc, char **argv)
 		CASE(processes_are_limited),
 		CASE(cpu_time_is_limited),
 		CASE(ten_swaps_under_load_refuse_nobody),
-		CASE(the_agents_user_gets_the_slots_and_the_socket_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
