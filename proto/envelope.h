@@ -19,8 +19,8 @@ void envelope_encode(struct buf *out, const envelope *e);
 
 /*
  * Matched by envelope_encode. NULL for anything that is not an envelope of ours: too large, too many fields,
- * nested too deep (checked before a byte is unpacked), wrong version, no body, ids of the wrong length, text
- * that is not UTF-8.
+ * nested too deep (checked before a byte is unpacked), wrong version, no body, ids of the wrong length. Text
+ * may hold any bytes but NUL (protobuf-c does not check UTF-8): whoever shows it cleans it first.
  */
 const envelope *envelope_decode(struct arena *a, const uint8_t *p, size_t n);
 
