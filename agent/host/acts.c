@@ -21,11 +21,8 @@ static void put(struct work *w, const struct exec_record *r, exec_client_cb cb)
 	w->ask = ask_begin(w->host->asks, r, cb, w);
 }
 
-/* ---- swap
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static void on_swapped(void *ctx, const struct exec_reply *reply)
+/* The answer is the end of the work. */
+static void on_answer(void *ctx, const struct exec_reply *reply)
 {
 	struct work *w = ctx;
 	w->ask = NULL;
@@ -35,12 +32,16 @@ static void on_swapped(void *ctx, const struct exec_reply *reply)
 		work_end(w, reply->code, STEP_CAUSE_INFRA, "%s", reply->text);
 }
 
+/* ---- swap
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
 static void swap(struct work *w)
 {
 	struct exec_record r;
 	const struct records_for f = work_for(w);
 	records_swap(&f, &r);
-	put(w, &r, on_swapped);
+	put(w, &r, on_answer);
 }
 
 static void on_slot_verified(void *ctx, int code, const char *detail)
@@ -275,16 +276,6 @@ static void on_drained(void *ctx, const struct exec_reply *reply)
 			 reply->text);
 }
 
-static void on_undrained(void *ctx, const struct exec_reply *reply)
-{
-	struct work *w = ctx;
-	w->ask = NULL;
-	if (reply->code == E_OK)
-		work_ok(w);
-	else
-		work_end(w, reply->code, STEP_CAUSE_INFRA, "%s", reply->text);
-}
-
 static void balance(struct work *w, enum exec_op op, exec_client_cb cb)
 {
 	struct exec_record r;
@@ -313,5 +304,5 @@ void acts_undrain(struct work *w)
 	else if (w->spec->traffic == RUNSPEC_COMMANDS)
 		run_command(w, &w->spec->undrain, "undrain");
 	else
-		balance(w, EXEC_UNDRAIN, on_undrained);
+		balance(w, EXEC_UNDRAIN, on_answer);
 }
