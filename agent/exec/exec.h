@@ -57,7 +57,7 @@ struct run_state {
 	uint32_t kept, zero; /* pid is that of a lasting keeper (sys/child.h), the program is its child */
 	struct cgroup group; /* version CGROUP_NONE: it runs without */
 	struct exec_record start;
-	struct digest check; /* of all before it: what the disk changed is not acted upon */
+	uint32_t check, pad; /* CRC of all before it: what the disk changed is not acted upon */
 };
 
 struct listener {

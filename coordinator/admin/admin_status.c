@@ -248,6 +248,23 @@ static void send_lines(struct waiting *w)
 	admin_reply(w->c, &reply);
 }
 
+/* What the hosts at work say of themselves: a balancer that must keep its last server, a fetch that is tried
+ * again. */
+static void add_notes(struct admin_conn *c, const struct deployment *d, struct waiting *w)
+{
+	struct deployment fresh;
+	struct wave *waves;
+	struct task *tasks;
+	size_t nr = 0;
+	if (view_rollout(ADMIN_STATE(c), &c->arena, d->id, &fresh, &waves, &tasks, &nr) != E_OK)
+		return;
+	for (size_t i = 0; i < nr; i++) {
+		const Admin__Task *row = task_row(c, &fresh, &tasks[i]);
+		if (row->note[0] != '\0')
+			add_line(w, arena_printf(&c->arena, "host %s: %s", row->host, row->note));
+	}
+}
+
 void admin_explain(struct admin_conn *c)
 {
 	struct waiting w = {.c = c};
@@ -259,6 +276,7 @@ void admin_explain(struct admin_conn *c)
 				  state, d.reason && d.reason[0] ? ": " : "", admin_str(d.reason)));
 	if (ADMIN_OPS(c)->explain)
 		ADMIN_OPS(c)->explain(ADMIN_B(c), &c->arena, d.id, add_line, &w);
+	add_notes(c, &d, &w);
 	send_lines(&w);
 	admin_done_rollout(c, 0, d.id, 0, "");
 }

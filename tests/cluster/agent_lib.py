@@ -97,7 +97,7 @@ class App:
         self.co.must("deploy", self.name, version, "-e", "prod", "-f", self.file, f"--confirm={self.name}", "--detach", *more)
 
     def rollout(self):
-        row = [r for r in self.co.json("list", "--limit", "100") if r["app"] == self.name][0]
+        row = max((r for r in self.co.json("list", "--limit", "100") if r["app"] == self.name), key=lambda r: r["serial"])
         return json.loads(self.co.ask("status", row["id"], "--watch", "false", "-o", "json")[1])
 
     def explain(self):
