@@ -13,6 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
+from tap import Tap  # noqa: E402
 
 KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 SEED = 1
@@ -31,12 +32,8 @@ health:
 keep: 2
 """
 
-results = []
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    print("ok" if ok else "not ok", len(results), "-", what, flush=True)
+tap = Tap()
+check = tap.check
 
 
 def starts(host):
@@ -102,15 +99,10 @@ def main():
     try:
         s.run()
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed
-        check(f"the story ended early: {e!r}", False)
-        r = s.newest()
-        print("# waiting:", r["waiting"], [(t["host"], t["state"], t["step"], t["note"]) for t in r["tasks"]])
-        for h in s.fl.hosts:
-            print(f"# {h.name}: " + h.agent.tail(700).replace("\n", "\n# "))
+        tap.early(e, json.dumps(s.newest(), indent=1)[:4000], *(h.agent.tail(700) for h in s.fl.hosts))
     finally:
         s.fl.close()
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return tap.done()
 
 
 sys.exit(main())

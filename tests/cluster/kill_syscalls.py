@@ -17,6 +17,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
+from tap import Tap  # noqa: E402
 
 FILE = """schema: wavetrain/v1
 app: shop
@@ -141,7 +142,7 @@ def detach(tracer):
         tracer.wait(timeout=20)
 
 
-def run(s, name, victim, args, results):
+def run(s, name, victim, args, tap):
     counts = s.counts(victim)
     points = [(n, k) for n, c in counts.items() for k in range(1, c + 1)][args.first::args.stride]
     print(f"# {name}: {sum(counts.values())} calls of {len(counts)} kinds in one swap; killing at {len(points)} of them", flush=True)
@@ -157,8 +158,7 @@ def run(s, name, victim, args, results):
         killed, slowest = killed + 1, max(slowest, got[0])
         if got[1]:
             wrong.append(f"{n} {k}: {got[1]}")
-    results.append(not wrong and killed > 0)
-    print("ok" if results[-1] else "not ok", len(results), f"- {name}: {killed} kills, all in order again after at most {slowest:.1f} s", flush=True)
+    tap.check(f"{name}: {killed} kills, all in order again after at most {slowest:.1f} s", not wrong and killed > 0)
     for w in wrong[:10]:
         print("# " + w)
     if wrong:
@@ -170,22 +170,20 @@ def main():
     p.add_argument("--of", choices=["exec", "agent"])
     p.add_argument("--stride", type=int, default=1)
     p.add_argument("--first", type=int, default=0)
-    args, results, s = p.parse_args(), [], None
+    args, tap, s = p.parse_args(), Tap(), None
     try:
         s = Swapper()
         for name in ("exec", "agent"):
             if args.of in (None, name):
-                run(s, name, getattr(s.host, name), args, results)
+                run(s, name, getattr(s.host, name), args, tap)
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed
-        results.append(False)
-        print(f"not ok {len(results)} - the story ended early: {e!r}")
+        tap.early(e)
     finally:
         if s is not None:
             s.fl.close()
         else:
             f.kill_all_children()
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return tap.done()
 
 
 sys.exit(main())

@@ -12,8 +12,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
+from tap import Tap  # noqa: E402
 
-results = []
+tap = Tap()
+check = tap.check
 
 CONFIG = """daemon off;
 {user}worker_processes 1;
@@ -60,11 +62,6 @@ run:
 health:
   ready: {{ http: "http://127.0.0.1:{{{{ labels.port }}}}/healthz", interval: 200ms, timeout: 1s, pass: 2, fail: 2, deadline: 4s, status: 200-299 }}
 """
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    print("ok" if ok else "not ok", len(results), "-", what, flush=True)
 
 
 def release(folder, version, word, health="200 ok"):
@@ -140,13 +137,10 @@ def main():
     try:
         story(fl)
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed, and the logs say more
-        check(f"the story ended early: {e}", False)
-        for h in fl.hosts[:2]:
-            print("# " + h.agent.tail().replace("\n", "\n# "))
+        tap.early(e, *(h.agent.tail() for h in fl.hosts[:2]))
     finally:
         fl.close()
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return tap.done()
 
 
 sys.exit(main())

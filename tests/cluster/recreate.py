@@ -11,6 +11,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
+from tap import Tap  # noqa: E402
 
 FILE = """schema: wavetrain/v1
 app: shop
@@ -25,12 +26,8 @@ health:
   ready: { http: "http://127.0.0.1:{{ labels.port }}/healthz", interval: 100ms, timeout: 2s, pass: 2, fail: 2, deadline: 4s }
 """
 
-results = []
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    print("ok" if ok else "not ok", len(results), "-", what, flush=True)
+tap = Tap()
+check = tap.check
 
 
 def served(port):
@@ -92,14 +89,10 @@ def main():
     try:
         story(fl)
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed, and the logs say more
-        check(f"the story ended early: {e!r}", False)
+        tap.early(e, *(h.agent.tail() for h in fl.hosts[:2]))
     finally:
-        if not all(results):
-            for h in fl.hosts[:2]:
-                print("# " + h.agent.tail().replace("\n", "\n# "))
         fl.close()
-    print(f"1..{len(results)}")
-    return 0 if all(results) else 1
+    return tap.done()
 
 
 sys.exit(main())
