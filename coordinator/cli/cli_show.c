@@ -97,6 +97,29 @@ static void show_envs(struct show *s, const Admin__Envs *m)
 	put_empty(s->out, m->n_v, "No environments yet. Register one: wavetrain env add ENV");
 }
 
+static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+	return a->len == b->len && a->len > 0 && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* What runs, by its version where that is known. */
+static const char *runs_text(struct show *s, const Admin__HostApp *a)
+{
+	if (same_bytes(&a->running, &a->desired) && a->desired_version[0])
+		return a->desired_version;
+	if (same_bytes(&a->running, &a->current) && a->current_version[0])
+		return a->current_version;
+	return hex_text(s, &a->running, 6);
+}
+
+static const char *note_text(struct show *s, const Admin__HostApp *a)
+{
+	if (a->restarts == 0)
+		return a->note;
+	return arena_printf(&s->c->arena, "restarted %llu times%s%s", (unsigned long long)a->restarts,
+			    a->note[0] ? "; " : "", a->note);
+}
+
 static void show_hosts(struct show *s, const Admin__Hosts *m)
 {
 	TABLE(s, "HOST", "REGION", "ZONE", "POLLED", "APP", "WANTED", "RUNS", "HEALTH", "DRIFT", "NOTE");
@@ -111,8 +134,8 @@ static void show_hosts(struct show *s, const Admin__Hosts *m)
 		for (size_t j = 0; j < h->n_apps; j++) {
 			const Admin__HostApp *a = h->apps[j];
 			ROW(j ? "" : h->name, j ? "" : h->region, j ? "" : h->zone, j ? "" : ago, a->app,
-			    a->desired_version[0] ? a->desired_version : "-", hex_text(s, &a->running, 6),
-			    a->health[0] ? a->health : "-", a->drift[0] ? a->drift : "-", a->note);
+			    a->desired_version[0] ? a->desired_version : "-", runs_text(s, a),
+			    a->health[0] ? a->health : "-", a->drift[0] ? a->drift : "-", note_text(s, a));
 		}
 	}
 	cli_table_print(&t, s->out, s->c->out.width);

@@ -429,6 +429,9 @@ static void a_watch_ends_at_its_timeout(void **state)
 	start();
 	assert_int_equal(run("watch --timeout 300ms"), 124);
 	assert_true(told("The rollout continues"));
+	assert_true(told("waits for: wave 1: eu-1 is not healthy yet"));
+	assert_true(
+		said("r-7f3a0000 checkout 2.0 in prod is running, 0 of 3 hosts done: wave 1: eu-1 is not"));
 }
 
 static void interrupt(pid_t pid, int turn)
