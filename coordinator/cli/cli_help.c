@@ -24,7 +24,7 @@ static const struct {
 static const char global_help[] =
 	"Global options:\n"
 	"  -e, --env ENV            environment (or WAVETRAIN_ENV)\n"
-	"  -o, --format FORMAT      text, json or jsonl\n"
+	"  -o, --format FORMAT      text, wide, name, json or jsonl\n"
 	"      --socket PATH        admin socket (or WAVETRAIN_SOCKET), default /run/wavetrain/admin.sock\n"
 	"      --timeout TIME       give up after 90s, 5m, 1h30m\n"
 	"  -n, --dry-run            all checks of the coordinator, no change\n"

@@ -65,7 +65,7 @@ static int show_error(const struct cli *c, int exit_code, const char *code, cons
 	json_t *list = json_array();
 	for (size_t i = 0; i < nr; i++)
 		json_array_append_new(list, json_string(candidates[i]));
-	if (c->args.format != FORMAT_TEXT) {
+	if (c->args.format == FORMAT_JSON || c->args.format == FORMAT_JSONL) {
 		error_json(exit_code, code, text, hint, list);
 		return exit_code;
 	}

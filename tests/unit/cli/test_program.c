@@ -173,6 +173,10 @@ static void lists_are_tables_or_json(void **state)
 	assert_true(said("\"name\": \"checkout\""));
 	assert_int_equal(run("release list checkout -o jsonl"), 0);
 	assert_true(said("\"version\":\"1.0\"") && said("\n{"));
+	assert_int_equal(run("app list -o name"), 0);
+	assert_string_equal(buf_cstr(&out), "billing\ncheckout\n");
+	assert_int_equal(run("release list checkout -o name"), 0);
+	assert_string_equal(buf_cstr(&out), "1.0\n2.0\n");
 	assert_int_equal(run("agents list"), 0);
 	assert_true(said("eu-1") && said("us-1"));
 	assert_int_equal(run("env show prod"), 0);
