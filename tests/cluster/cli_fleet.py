@@ -233,6 +233,7 @@ def refusals_say_what_and_what_next(w):
 @test
 def doctor_sees_what_is_wrong_with_hosts(w):
     checks = {c["name"]: c for c in w.co.json("doctor")["checks"]}
+    want("certificates are looked at", "more days" in checks["certificate"]["text"] and "more days" in checks["ca"]["text"], checks)
     want("all is well", all(c["result"] == "ok" for c in checks.values()), checks)
     host = w.fleet.hosts[0]
     program = next(p for p in f.children_of(os.getpid()) if "demo-service" in command_line(p) and host_of(p) == host.name)

@@ -231,7 +231,7 @@ static void an_agents_bundle_is_written_for_its_owner_only(void **state)
 static void doctor_and_explain_answer(void **state)
 {
 	assert_int_equal(run("doctor"), 0);
-	assert_true(said("3 of 3 hosts polled"));
+	assert_true(said("3 of 3 hosts polled") && said("all agents are 0.1.0"));
 	assert_int_equal(run("explain E_STALE"), 0);
 	assert_int_equal(run("explain E_NOTHING"), 64);
 }
