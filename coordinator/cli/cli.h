@@ -70,6 +70,7 @@ bool cli_parse_duration(const char *s, int64_t *ms);		/* 90s 5m 1h30m 2d */
 
 /* cli_help.c, cli_complete.c, cli_man.c: text into `out` */
 void cli_help_top(struct buf *out);
+void cli_help_short(struct buf *out); /* when nothing was typed */
 void cli_help_command(struct buf *out, const struct command_row *row);
 bool cli_help_topic(struct buf *out, const char *topic); /* false: no such topic */
 bool cli_completion(struct buf *out, const char *shell);

@@ -38,6 +38,19 @@ static const char global_help[] =
 	"  -h, --help\n"
 	"      --version\n";
 
+void cli_help_short(struct buf *out)
+{
+	static const enum command_id first[] = {CMD_DEPLOY, CMD_STATUS, CMD_LIST,     CMD_LOGS,
+						CMD_PAUSE,  CMD_ABORT,	CMD_ROLLBACK, CMD_DOCTOR};
+	buf_puts(out, "wavetrain: deploy versions to fleets of hosts in waves\n\n"
+		      "Usage: wavetrain COMMAND [options]\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+		const struct command_row *row = command_by_number(first[i]);
+		buf_printf(out, "  %-10s %s\n", row->name, row->help);
+	}
+	buf_puts(out, "\nAll commands: wavetrain help. One of them: wavetrain help COMMAND\n");
+}
+
 void cli_help_top(struct buf *out)
 {
 	buf_puts(out, "wavetrain: deploy versions to fleets of hosts in waves\n\n"

@@ -67,6 +67,8 @@ static int run(struct cli *c)
 		cli_help_command(&out, c->args.row);
 	else if (c->args.words_nr)
 		cli_help_topic(&out, c->args.words[0]);
+	else if (!c->args.help)
+		cli_help_short(&out);
 	else
 		cli_help_top(&out);
 	return print(&out);

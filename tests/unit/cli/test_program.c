@@ -234,6 +234,8 @@ static void doctor_and_explain_answer(void **state)
 	assert_true(said("3 of 3 hosts polled") && said("all agents are 0.1.0"));
 	assert_int_equal(run("explain E_STALE"), 0);
 	assert_int_equal(run("explain E_NOTHING"), 64);
+	assert_int_equal(run(""), 0);
+	assert_true(said("Usage: wavetrain COMMAND") && said("All commands: wavetrain help"));
 }
 
 /* ---- releases ---- */
@@ -316,7 +318,8 @@ static void deploy_asks_and_a_script_must_say_yes(void **state)
 	w.severe = "all hosts of a region at once";
 	snprintf(line, sizeof line, "deploy checkout 2.0 -e prod --yes -f %s", spec);
 	assert_int_equal(run(line), 64);
-	assert_true(told("--confirm=checkout"));
+	assert_true(told("--confirm=checkout") && told("--yes is not enough"));
+	assert_true(told("This is severe: all hosts of a region at once."));
 	assert_int_equal(w.proposed, 0);
 }
 
