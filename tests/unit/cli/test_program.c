@@ -250,6 +250,20 @@ static void a_release_is_pushed_and_gone_on_with(void **state)
 	assert_string_equal(buf_cstr(&w.upload), "0123456789");
 	assert_int_equal(run("release show checkout 3.0"), 0);
 	assert_true(said("9/10") && said("abc"));
+	assert_int_equal(run("release push checkout 3.1 /nonexistent"), 1);
+	assert_true(told("next: name a folder"));
+}
+
+static void an_upload_draws_its_progress_on_a_terminal(void **state)
+{
+	char line[256];
+	static char text[1000001];
+	memset(text, 'x', sizeof text - 1);
+	write_file(archive, text);
+	snprintf(line, sizeof line, "release push checkout 3.0 %s", archive);
+	assert_int_equal(run_tty(line, NULL, ""), 0);
+	assert_true(said("#################### 100%  976.5 KiB of 976.5 KiB"));
+	assert_int_equal(w.upload.len, sizeof text - 1);
 }
 
 /* ---- deployments ---- */
@@ -376,6 +390,8 @@ static void verbs_and_one_shot_status(void **state)
 	assert_int_equal(run("pause --reason look"), 0);
 	assert_int_equal(run("status --watch=false"), 5);
 	assert_int_equal(run("resume r-7f3a"), 0);
+	assert_int_equal(run("promote --yes"), 6);
+	assert_true(told("next: "));
 	assert_int_equal(run("promote --wave 9 --yes"), 1);
 	assert_int_equal(run("explain r-7f3a"), 0);
 	assert_true(said("is RUNNING"));
@@ -561,6 +577,7 @@ int main(void)
 		T(an_agents_bundle_is_written_for_its_owner_only),
 		T(doctor_and_explain_answer),
 		T(a_release_is_pushed_and_gone_on_with),
+		T(an_upload_draws_its_progress_on_a_terminal),
 		T(a_refused_upload_is_told_although_bytes_were_on_their_way),
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),
 		T(a_terminal_is_asked_then_redrawn_in_place),
