@@ -73,7 +73,8 @@ static void redraw(struct watch *w)
 	read_size(&s, &rows);
 	buf_init(&tree);
 	cli_tree(&tree, w->model->rollout, &s, w->c->args.verbose);
-	buf_puts(&tree, "Ctrl-C detaches, the rollout continues\n");
+	cli_put_cut(&tree, "Ctrl-C detaches, the rollout continues", s.width);
+	buf_puts(&tree, "\n");
 	if (w->drawn_lines)
 		buf_printf(&w->out, "\033[%zuA\r", w->drawn_lines);
 	w->drawn_lines = put_frame(&w->out, buf_cstr(&tree), rows);
