@@ -120,8 +120,36 @@ static const char *note_text(struct show *s, const Admin__HostApp *a)
 			    a->note[0] ? "; " : "", a->note);
 }
 
+static void put_field(struct show *s, const char *name, const char *value)
+{
+	cli_put_pad(s->out, name, 12);
+	cli_put_cut(s->out, value, s->c->out.width > 12 ? s->c->out.width - 12 : 0);
+	buf_puts(s->out, "\n");
+}
+
+/* `agents show`: what the table of all hosts has no room for stands above it. */
+static void show_host_head(struct show *s, const Admin__Host *h)
+{
+	struct arena *a = &s->c->arena;
+	put_field(s, "host", h->name);
+	put_field(s, "region",
+		  strcmp(h->region, h->zone) == 0 ? h->region
+						  : arena_printf(a, "%s, zone %s", h->region, h->zone));
+	put_field(s, "labels", labels_text(s, h->labels, h->n_labels));
+	put_field(s, "added",
+		  arena_printf(a, "%s%s by %s, generation %llu", age_of(s, h->created_at_ms),
+			       s->c->args.timestamps ? "" : " ago", h->created_by,
+			       (unsigned long long)h->generation));
+	put_field(s, "agent", h->agent_version[0] ? h->agent_version : "never seen");
+	if (h->free_bytes)
+		put_field(s, "disk", arena_printf(a, "%s free", size_text(s, h->free_bytes)));
+	buf_puts(s->out, "\n");
+}
+
 static void show_hosts(struct show *s, const Admin__Hosts *m)
 {
+	if (s->c->args.row->id == CMD_AGENTS_SHOW && m->n_v == 1)
+		show_host_head(s, m->v[0]);
 	TABLE(s, "HOST", "REGION", "ZONE", "POLLED", "APP", "WANTED", "RUNS", "HEALTH", "DRIFT", "NOTE");
 	for (size_t i = 0; i < m->n_v; i++) {
 		const Admin__Host *h = m->v[i];

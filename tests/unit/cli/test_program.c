@@ -179,6 +179,8 @@ static void lists_are_tables_or_json(void **state)
 	assert_string_equal(buf_cstr(&out), "1.0\n2.0\n");
 	assert_int_equal(run("agents list"), 0);
 	assert_true(said("eu-1") && said("us-1"));
+	assert_int_equal(run("agents show eu-1"), 0);
+	assert_true(said("agent       0.1.0") && said("generation 1") && said("HOST"));
 	assert_int_equal(run("env show prod"), 0);
 	assert_int_equal(run("audit list --limit 3"), 0);
 	assert_int_equal(run("history checkout"), 0);
@@ -441,6 +443,9 @@ static void a_rollback_goes_where_it_is_told_and_never_one_too_far(void **state)
 	assert_true(told("is not the newest rollout"));
 	assert_int_equal(run("rollback checkout --to 3.0 --yes"), 1);
 	assert_true(told("no rollout of checkout 3.0 in prod succeeded"));
+	assert_int_equal(run("rollback checkout --to r-cccc --yes"), 1);
+	assert_int_equal(run("rollback checkout --to r-aaaa --yes --dry-run"), 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed"));
 	assert_int_equal(run("rollback chekcout --yes"), 1);
 	assert_true(told("did you mean 'checkout'?"));
 	assert_int_equal(run("rollback checkout --to 1.0 --yes --detach"), 0);
