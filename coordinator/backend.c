@@ -11,6 +11,7 @@
 #include "coordinator/artifact/store.h"
 #include "coordinator/daemon.h"
 #include "coordinator/drive/make.h"
+#include "sys/ca.h"
 #include "sys/fsio.h"
 
 static struct state *state_op(void *b)
@@ -246,6 +247,28 @@ static void check_events(struct daemon *d, struct arena *a, admin_check_fn *each
 	each(arg, &c);
 }
 
+static void check_certificate(struct daemon *d, struct arena *a, const char *name, const char *file,
+			      admin_check_fn *each, void *arg)
+{
+	enum { WARN_DAYS = 30 };
+	const int64_t day_ms = 86400000;
+	char path[CONFIG_PATH_CAP];
+	struct wall_ms ends;
+	struct err e = {0};
+	bool known = ca_file_ends(config_path(&d->cfg, file, path), &ends, &e) == E_OK;
+	int64_t left = known ? ends.v - daemon_now(d).v : 0;
+	struct admin_check c = {.name = name,
+				.result = left <= 0		      ? "fail"
+					  : left < WARN_DAYS * day_ms ? "warn"
+								      : "ok",
+				.fix = "make a new one before it ends: no agent connects afterwards"};
+	c.text = !known	     ? arena_strdup(a, e.text)
+		 : left <= 0 ? arena_printf(a, "%s has expired", path)
+			     : arena_printf(a, "%s is valid for %lld more days", path,
+					    (long long)(left / day_ms));
+	each(arg, &c);
+}
+
 static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct daemon *d = b;
@@ -260,6 +283,8 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 	each(arg, &lead);
 	check_disk(d, a, each, arg);
 	check_events(d, a, each, arg);
+	check_certificate(d, a, "certificate", "cert.pem", each, arg);
+	check_certificate(d, a, "ca", "ca.pem", each, arg);
 }
 
 const struct admin_backend_ops backend_ops = {.state = state_op,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -239,6 +240,33 @@ int ca_load(struct ca **out, const char *cert_file, const char *key_file, struct
 	}
 	tls_pem_free(cert);
 	tls_pem_free(key);
+	return rc;
+}
+
+static bool end_of(const X509 *cert, struct wall_ms *out)
+{
+	struct tm tm;
+
+	if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+		return false;
+	out->v = (int64_t)timegm(&tm) * 1000;
+	return true;
+}
+
+int ca_file_ends(const char *cert_file, struct wall_ms *out, struct err *e)
+{
+	char *pem = NULL;
+	int rc = tls_pem_load(&pem, cert_file, e);
+
+	if (rc)
+		return rc;
+	ERR_clear_error();
+	X509 *cert = parse_cert(pem);
+	if (!end_of(cert, out))
+		rc = err_set(e, E_INVALID, "%s holds no certificate", cert_file);
+	ERR_clear_error();
+	X509_free(cert);
+	tls_pem_free(pem);
 	return rc;
 }
 

@@ -24,6 +24,9 @@ const char *ca_cluster(const struct ca *ca);
 /* The CA certificate as PEM, appended to `out`: what every host pins. */
 must_check int ca_cert_pem(const struct ca *ca, struct buf *out, struct err *e);
 
+/* When the certificate in a PEM file ends. E_NOT_FOUND, or E_INVALID when there is none in it. */
+must_check int ca_file_ends(const char *cert_file, struct wall_ms *out, struct err *e);
+
 struct ca_request {
 	enum tls_role role; /* agents become clients only, coordinators servers and clients */
 	const char *name;

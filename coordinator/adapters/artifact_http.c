@@ -23,6 +23,7 @@ struct artifact_http {
 	struct buf ca, cert, key; /* libmicrohttpd reads them at the start only, and keeps pointers */
 	uv_poll_t poll;
 	uv_timer_t timer;
+	uv_idle_t again;
 	int open_handles;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -94,7 +95,41 @@ static enum MHD_Result refuse_range(struct MHD_Connection *c, uint64_t size)
 	return answer(c, MHD_HTTP_RANGE_NOT_SATISFIABLE, r);
 }
 
-/* libmicrohttpd closes the descriptor with the response. */
+/* A piece of a file on its way. libmicrohttpd's own reader takes 4 KiB at a time: a turn of the loop for
+ * each. */
+struct sending {
+	int fd;
+	uint64_t first;
+};
+enum { BLOCK_BYTES = 128 * 1024 };
+
+static ssize_t read_block(void *arg, uint64_t pos, char *out, size_t most)
+{
+	const struct sending *s = arg;
+	ssize_t n = pread(s->fd, out, most, (off_t)(s->first + pos));
+	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR; /* the size was promised */
+}
+
+static void sending_free(void *arg)
+{
+	struct sending *s = arg;
+	close(s->fd);
+	free(s);
+}
+
+static struct MHD_Response *file_response(int fd, const struct range *r)
+{
+	struct sending *s = calloc(1, sizeof *s);
+	PRE(s != NULL);
+	*s = (struct sending){fd, r->first};
+	struct MHD_Response *resp = MHD_create_response_from_callback(r->end - r->first, BLOCK_BYTES,
+								      read_block, s, sending_free);
+	if (resp == NULL)
+		sending_free(s);
+	return resp;
+}
+
+/* Takes the descriptor. */
 static enum MHD_Result send_file(struct MHD_Connection *c, int fd, uint64_t size, const char *hex)
 {
 	const char *wanted = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
@@ -103,11 +138,9 @@ static enum MHD_Result send_file(struct MHD_Connection *c, int fd, uint64_t size
 		close(fd);
 		return refuse_range(c, size);
 	}
-	struct MHD_Response *resp = MHD_create_response_from_fd_at_offset64(r.end - r.first, fd, r.first);
-	if (resp == NULL) {
-		close(fd);
+	struct MHD_Response *resp = file_response(fd, &r);
+	if (resp == NULL)
 		return MHD_NO;
-	}
 	header(resp, "ETag", "\"%s\"", hex);
 	header(resp, "Accept-Ranges", "bytes");
 	header(resp, "Content-Type", "application/octet-stream");
@@ -168,19 +201,32 @@ static void timer_cb(uv_timer_t *t)
 	run(t->data);
 }
 
+static void again_cb(uv_idle_t *i)
+{
+	run(i->data);
+}
+
 static void poll_cb(uv_poll_t *p, int status, int events)
 {
 	run(p->data);
 }
 
+/*
+ * More can be done at once: on the loop's next turn, after it has looked at the sockets of everyone. Not by a
+ * timer of 0: libuv before 1.45 would run it again before it looks at any socket, and whom we wait for may be
+ * on this loop.
+ */
 static void run(struct artifact_http *h)
 {
-	MHD_UNSIGNED_LONG_LONG wait_ms;
+	MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 	MHD_run(h->mhd);
-	if (MHD_get_timeout(h->mhd, &wait_ms) == MHD_YES)
-		/* Never 0: libuv before 1.45 would run it again before it looks at any socket, and whom we
-		 * wait for may be on this loop. */
-		uv_timer_start(&h->timer, timer_cb, wait_ms != 0 ? wait_ms : 1, 0);
+	bool waits = MHD_get_timeout(h->mhd, &wait_ms) == MHD_YES;
+	if (waits && wait_ms == 0)
+		uv_idle_start(&h->again, again_cb);
+	else
+		uv_idle_stop(&h->again);
+	if (waits && wait_ms > 0)
+		uv_timer_start(&h->timer, timer_cb, wait_ms, 0);
 	else
 		uv_timer_stop(&h->timer);
 }
@@ -205,9 +251,10 @@ void artifact_http_close(struct artifact_http *h, void (*closed)(void *arg), voi
 {
 	h->closed = closed;
 	h->closed_arg = arg;
-	h->open_handles = 2;
+	h->open_handles = 3;
 	uv_close((uv_handle_t *)&h->poll, closed_cb);
 	uv_close((uv_handle_t *)&h->timer, closed_cb);
+	uv_close((uv_handle_t *)&h->again, closed_cb);
 }
 
 /* ---- opening
@@ -249,7 +296,8 @@ static int watch(struct artifact_http *h, uv_loop_t *loop, struct err *e)
 	if (info == NULL || uv_poll_init(loop, &h->poll, info->epoll_fd) != 0)
 		return err_set(e, E_IO, "artifacts: the server cannot be watched");
 	uv_timer_init(loop, &h->timer);
-	h->poll.data = h->timer.data = h;
+	uv_idle_init(loop, &h->again);
+	h->poll.data = h->timer.data = h->again.data = h;
 	uv_poll_start(&h->poll, UV_READABLE, poll_cb);
 	return E_OK;
 }

@@ -90,11 +90,12 @@ struct host_rows {
 	const struct host *host;
 };
 
-/* What differs between what a host should run and what it was last seen running; "" = nothing. */
-static const char *drift_of(const struct placement *p, const struct admin_soft *s)
+const char *admin_drift(const struct placement *p, const struct admin_soft *s)
 {
 	if (!s->seen)
 		return "never seen";
+	if (s->last_poll_age_ms > ADMIN_SILENT_MS)
+		return "silent";
 	if (!s->has_app)
 		return digest_none(&p->current.id) ? "" : "not reported";
 	if (digest_eq(&s->running, &p->desired.id))
@@ -123,7 +124,7 @@ static bool add_app(void *arg, const struct placement *p)
 	row->note = admin_str(soft.note);
 	row->restarts = soft.restarts;
 	row->in_rotation = soft.in_rotation;
-	row->drift = admin_str(drift_of(p, &soft));
+	row->drift = admin_str(admin_drift(p, &soft));
 	admin_list_add(c, &rows->apps, row);
 	return true;
 }

@@ -10,8 +10,9 @@
 #include "coordinator/state/machines.h"
 
 struct search {
-	struct name app, env; /* env empty: any, but only one */
-	struct name version;  /* empty: the one before */
+	struct name app, env;	   /* env empty: any, but only one */
+	struct name version;	   /* empty: the one before */
+	struct deployment_id only; /* 0: any */
 	bool has_newest, has_current, has_found, many_envs;
 	struct deployment newest;  /* of all */
 	struct deployment current; /* the newest that succeeded: what hosts run when the newest went back */
@@ -37,7 +38,7 @@ static bool look_at(void *arg, const struct deployment *d)
 	}
 	bool undoes = s->newest.state != ROLLOUT_SUCCEEDED || !digest_eq(&d->target.id, &s->newest.target.id);
 	bool wanted = name_empty(&s->version) ? undoes : name_eq(&d->target.version, &s->version);
-	if (wanted) {
+	if (wanted && (s->only.v == 0 || s->only.v == d->id.v)) {
 		s->found = *d;
 		s->has_found = true;
 	}
@@ -137,11 +138,27 @@ static bool takes_back(const struct search *s)
 	       (name_empty(&s->version) || name_eq(&s->version, &s->newest.from_version));
 }
 
+/* --to takes a version, or a rollout: then exactly what that one deployed. */
+static bool need_version(struct admin_conn *c, const char *text, struct search *s)
+{
+	Admin__RolloutArgs which = ADMIN__ROLLOUT_ARGS__INIT;
+	struct deployment d;
+	if (text[0] == '\0')
+		return true;
+	if (strncmp(text, "r-", 2) != 0)
+		return admin_need_version(c, text, &s->version);
+	which.deployment = admin_str(text);
+	if (!admin_need_rollout(c, &which, &d))
+		return false;
+	s->only = d.id;
+	s->version = d.target.version;
+	return true;
+}
+
 enum admin_back admin_back(struct admin_conn *c, const Admin__DeployArgs *args, struct deployment *out)
 {
 	struct search s = {0};
-	if (!need_names(c, args, &s) ||
-	    (args->version[0] && !admin_need_version(c, args->version, &s.version)) || !search(c, &s) ||
+	if (!need_names(c, args, &s) || !need_version(c, args->version, &s) || !search(c, &s) ||
 	    !is_newest(c, args, &s))
 		return ADMIN_BACK_REFUSED;
 	*out = s.newest;

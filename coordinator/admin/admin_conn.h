@@ -140,6 +140,11 @@ int admin_rollout_exit(const struct deployment *d, bool wanted_back);
 Admin__Rollout *admin_rollout_view(struct admin_conn *c, const struct deployment *d);
 void admin_send_rollout(struct admin_conn *c, Admin__Rollout *row);
 
+/* admin_agents.c: what differs between what a host should run and what it was last seen running; "" =
+ * nothing. */
+enum { ADMIN_SILENT_MS = 60000 };
+const char *admin_drift(const struct placement *p, const struct admin_soft *s);
+
 /* admin_back.c: BY_VERB: `out` is under way and is taken back by its verb; BY_DEPLOY: `out` is the rollout
  * whose target is deployed again; REFUSED: the error was answered. */
 enum admin_back { ADMIN_BACK_REFUSED = 1, ADMIN_BACK_BY_VERB, ADMIN_BACK_BY_DEPLOY };

@@ -298,11 +298,13 @@ static bool need_wave(struct admin_conn *c, const struct deployment *d, uint32_t
 
 static const char *next_step(struct admin_conn *c, const struct deployment *d)
 {
+	char id[DEPLOYMENT_ID_CAP];
 	if (c->row->id == CMD_ROLLBACK && !name_empty(&d->from_version))
 		return arena_printf(&c->arena,
 				    "to go back after its end: wavetrain rollback %s -e %s --to %s", d->app.s,
 				    d->env.s, d->from_version.s);
-	return NULL;
+	return arena_printf(&c->arena, "see where it stands: wavetrain status %s --watch=false",
+			    deployment_id_text(d->id, id));
 }
 
 static bool rule_allows(struct admin_conn *c, enum verb v, const struct deployment *d)

@@ -265,6 +265,22 @@ static void add_notes(struct admin_conn *c, const struct deployment *d, struct w
 	}
 }
 
+/* Which hosts brought it to its end, when that was a bad one. */
+static void explain_end(struct waiting *w, const struct deployment *d)
+{
+	Admin__Rollout *r = admin_rollout_view(w->c, d);
+	admin_seen(w->c, d, r);
+	for (size_t i = 0; i < r->n_seen; i++) {
+		const Admin__Seen *s = r->seen[i];
+		const char *said =
+			s->line[0] ? arena_printf(&w->c->arena, "; it printed \"%s\"", s->line) : "";
+		add_line(w,
+			 arena_printf(&w->c->arena, "host %s: %s: %s%s", s->host, s->state, s->reason, said));
+	}
+	if (r->seen_more)
+		add_line(w, arena_printf(&w->c->arena, "and %u more hosts", r->seen_more));
+}
+
 void admin_explain(struct admin_conn *c)
 {
 	struct waiting w = {.c = c};
@@ -277,6 +293,8 @@ void admin_explain(struct admin_conn *c)
 	if (ADMIN_OPS(c)->explain)
 		ADMIN_OPS(c)->explain(ADMIN_B(c), &c->arena, d.id, add_line, &w);
 	add_notes(c, &d, &w);
+	if (sm_terminal(&rollout_machine, (int)d.state))
+		explain_end(&w, &d);
 	send_lines(&w);
 	admin_done_rollout(c, 0, d.id, 0, "");
 }

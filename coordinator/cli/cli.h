@@ -28,7 +28,7 @@ enum cli_exit {
 	EXIT_INTERRUPTED = 130,
 };
 
-enum cli_format { FORMAT_TEXT = 1, FORMAT_JSON, FORMAT_JSONL };
+enum cli_format { FORMAT_TEXT = 1, FORMAT_JSON, FORMAT_JSONL, FORMAT_NAME };
 
 enum { CLI_WORDS_MAX = 8, CLI_LABELS_MAX = 32, CLI_SETS_MAX = 64, CLI_OPTIONS_MAX = 32 };
 
@@ -47,6 +47,7 @@ struct cli_args {
 	enum cli_format format;
 	int64_t timeout_ms; /* 0: none given */
 	bool help, version, no_color, no_input, quiet, yes, dry_run, verbose, timestamps;
+	bool wide; /* -o wide: text whose tables are not cut to the screen */
 };
 
 /* What the terminal can do. */
@@ -69,6 +70,7 @@ bool cli_parse_duration(const char *s, int64_t *ms);		/* 90s 5m 1h30m 2d */
 
 /* cli_help.c, cli_complete.c, cli_man.c: text into `out` */
 void cli_help_top(struct buf *out);
+void cli_help_short(struct buf *out); /* when nothing was typed */
 void cli_help_command(struct buf *out, const struct command_row *row);
 bool cli_help_topic(struct buf *out, const char *topic); /* false: no such topic */
 bool cli_completion(struct buf *out, const char *shell);

@@ -136,8 +136,13 @@ static bool set_format(struct parse *p, const char *text)
 		p->out->format = FORMAT_JSON;
 	else if (strcmp(text, "jsonl") == 0)
 		p->out->format = FORMAT_JSONL;
+	else if (strcmp(text, "name") == 0)
+		p->out->format = FORMAT_NAME;
+	else if (strcmp(text, "wide") == 0)
+		p->out->format = FORMAT_TEXT;
 	else
-		return refuse(p, "-o takes text, json or jsonl, not '%.40s'", text);
+		return refuse(p, "-o takes text, wide, name, json or jsonl, not '%.40s'", text);
+	p->out->wide = strcmp(text, "wide") == 0;
 	return true;
 }
 
@@ -334,6 +339,14 @@ static void count_words(const char *args, size_t *least, size_t *most)
 	}
 }
 
+/* Names are those of rows. */
+static bool has_names(const struct command_row *row)
+{
+	const char *second = strchr(row->name, ' ');
+	return row->id == CMD_LIST || row->id == CMD_HISTORY ||
+	       (second && (strcmp(second, " list") == 0 || strcmp(second, " show") == 0));
+}
+
 static bool take_words(struct parse *p, int argc, char **argv)
 {
 	struct cli_args *a = p->out;
@@ -341,6 +354,8 @@ static bool take_words(struct parse *p, int argc, char **argv)
 	count_words(a->row->args, &least, &most);
 	if (a->help)
 		return true;
+	if (a->format == FORMAT_NAME && !has_names(a->row))
+		return refuse(p, "-o name is for lists, not for 'wavetrain %s'", a->row->name);
 	if (given > most)
 		return refuse(p, "unexpected '%.60s'; usage: wavetrain %s %s", argv[optind + (int)most],
 			      a->row->name, a->row->args);

@@ -39,10 +39,28 @@ static void print_jsonl(json_t *part, struct buf *out)
 		cli_json_put(out, json_is_array(part) ? json_array_get(part, i) : part, JSON_COMPACT);
 }
 
+/* What a row is called where it is typed: a name, else an id, a version, a log index. */
+static void print_names(json_t *part, struct buf *out)
+{
+	static const char *const keys[] = {"name", "id", "version", "index"};
+	size_t nr = json_is_array(part) ? json_array_size(part) : 1;
+	for (size_t i = 0; i < nr; i++) {
+		json_t *row = json_is_array(part) ? json_array_get(part, i) : part, *v = NULL;
+		for (size_t j = 0; j < ARRAY_LEN(keys) && !v; j++)
+			v = json_object_get(row, keys[j]);
+		if (json_is_integer(v))
+			buf_printf(out, "%lld\n", (long long)json_integer_value(v));
+		else if (json_is_string(v))
+			buf_printf(out, "%s\n", json_string_value(v));
+	}
+}
+
 static void add_json(struct call *k, json_t *part, struct buf *out)
 {
 	if (k->c->args.format == FORMAT_JSONL)
 		print_jsonl(part, out);
+	else if (k->c->args.format == FORMAT_NAME)
+		print_names(part, out);
 	else if (!k->whole)
 		k->whole = json_incref(part);
 	else if (json_is_array(k->whole) && json_is_array(part))

@@ -69,17 +69,15 @@ static void put_groups(struct buf *out)
  * Names are asked of the coordinator, for at most a second and silently. What is completed follows from the
  * argument's word in commands.def.
  */
-static const char bash_names[] =
-	"_wavetrain_names() {\n"
-	"\tcase \"$1\" in\n"
-	"\t\tAPP*) wavetrain app list -q --timeout 1s 2>/dev/null | awk 'NR > 1 && NF > 1 {print $1}' ;;\n"
-	"\t\tENV*) wavetrain env list -q --timeout 1s 2>/dev/null | awk 'NR > 1 && NF > 1 {print $1}' ;;\n"
-	"\t\tHOST*) wavetrain agents list -q --timeout 1s 2>/dev/null | awk 'NR > 1 && /^[a-z0-9]/ {print "
-	"$1}' ;;\n"
-	"\t\t*ROLLOUT*) wavetrain list -q --timeout 1s 2>/dev/null | awk 'NR > 1 && /^r-/ {print $1}' ;;\n"
-	"\t\tSHELL) echo bash zsh ;;\n"
-	"\tesac\n"
-	"}\n";
+static const char bash_names[] = "_wavetrain_names() {\n"
+				 "\tcase \"$1\" in\n"
+				 "\t\tAPP*) wavetrain app list -o name --timeout 1s 2>/dev/null ;;\n"
+				 "\t\tENV*) wavetrain env list -o name --timeout 1s 2>/dev/null ;;\n"
+				 "\t\tHOST*) wavetrain agents list -o name --timeout 1s 2>/dev/null ;;\n"
+				 "\t\t*ROLLOUT*) wavetrain list -o name --timeout 1s 2>/dev/null ;;\n"
+				 "\t\tSHELL) echo bash zsh ;;\n"
+				 "\tesac\n"
+				 "}\n";
 
 static const char bash_body[] =
 	"\tcase \"$line\" in\n"
@@ -97,7 +95,7 @@ static const char bash_body[] =
 	"\t\t*) case \"$previous\" in\n"
 	"\t\t\t-e | --env) words=$(_wavetrain_names ENV) ;;\n"
 	"\t\t\t--host) words=$(_wavetrain_names HOST) ;;\n"
-	"\t\t\t-o | --format) words='text json jsonl' ;;\n"
+	"\t\t\t-o | --format) words='text wide name json jsonl' ;;\n"
 	"\t\t\t-f | --file | --plan | --out | --socket) COMPREPLY=($(compgen -f -- \"$current\")); return "
 	";;\n"
 	"\t\t\t*) if [ -z \"$words\" ]; then words=$(_wavetrain_names \"${kind#[}\"); fi ;;\n"

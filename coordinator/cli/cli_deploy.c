@@ -98,7 +98,7 @@ static int ask(struct cli *c, const Admin__Plan *p)
 {
 	char question[160];
 	if (p->severe)
-		snprintf(question, sizeof question, "This is severe: %.120s", p->severe_why);
+		snprintf(question, sizeof question, "This is severe: %.120s.", p->severe_why);
 	else
 		snprintf(question, sizeof question, "Apply to %.64s?", p->env);
 	return cli_confirm(c, p->severe ? DANGER_SEVERE : DANGER_MODERATE, p->app, question);

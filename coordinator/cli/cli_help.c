@@ -24,7 +24,7 @@ static const struct {
 static const char global_help[] =
 	"Global options:\n"
 	"  -e, --env ENV            environment (or WAVETRAIN_ENV)\n"
-	"  -o, --format FORMAT      text, json or jsonl\n"
+	"  -o, --format FORMAT      text, wide, name, json or jsonl\n"
 	"      --socket PATH        admin socket (or WAVETRAIN_SOCKET), default /run/wavetrain/admin.sock\n"
 	"      --timeout TIME       give up after 90s, 5m, 1h30m\n"
 	"  -n, --dry-run            all checks of the coordinator, no change\n"
@@ -37,6 +37,19 @@ static const char global_help[] =
 	"  -v, --verbose            all hosts in the live view\n"
 	"  -h, --help\n"
 	"      --version\n";
+
+void cli_help_short(struct buf *out)
+{
+	static const enum command_id first[] = {CMD_DEPLOY, CMD_STATUS, CMD_LIST,     CMD_LOGS,
+						CMD_PAUSE,  CMD_ABORT,	CMD_ROLLBACK, CMD_DOCTOR};
+	buf_puts(out, "wavetrain: deploy versions to fleets of hosts in waves\n\n"
+		      "Usage: wavetrain COMMAND [options]\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+		const struct command_row *row = command_by_number(first[i]);
+		buf_printf(out, "  %-10s %s\n", row->name, row->help);
+	}
+	buf_puts(out, "\nAll commands: wavetrain help. One of them: wavetrain help COMMAND\n");
+}
 
 void cli_help_top(struct buf *out)
 {

@@ -200,12 +200,12 @@ static void put_check(struct cli *c, struct buf *out, const char *result, const 
 							: MARK_FAIL;
 	cli_put_mark(out, &c->out, m);
 	buf_puts(out, " ");
-	cli_put_pad(out, name, 14);
+	cli_put_pad(out, name, 16);
 	cli_put_cut(out, text, 300);
 	buf_puts(out, "\n");
 	if (m == MARK_GOOD || fix[0] == '\0')
 		return;
-	buf_puts(out, "                  fix: ");
+	buf_puts(out, "                    fix: ");
 	cli_put_cut(out, fix, 300);
 	buf_puts(out, "\n");
 }

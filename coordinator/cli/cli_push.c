@@ -86,7 +86,8 @@ static int open_path(struct push *p, const char *path)
 {
 	struct stat st;
 	if (stat(path, &st) != 0)
-		return cli_error(p->c, EXIT_FAILED, "E_NOT_FOUND", NULL, "%s: %s", path, strerror(errno));
+		return cli_error(p->c, EXIT_FAILED, "E_NOT_FOUND", "name a folder, a .tar.gz or a .tar.zst",
+				 "%s: %s", path, strerror(errno));
 	return S_ISDIR(st.st_mode) ? open_folder(p, path) : open_archive(p, path);
 }
 
@@ -94,15 +95,18 @@ static int open_path(struct push *p, const char *path)
 
 static void show_progress(struct push *p, uint64_t done, bool last)
 {
-	char a[32], b[32], bar[21];
+	enum { BAR = 20, BAR_MIN_WIDTH = 60 };
+	char a[32], b[32], bar[BAR + 2] = "";
 	if (!p->c->err_tty || p->c->args.quiet || (!last && cli_mono_ms() - p->shown_ms < 100))
 		return;
 	p->shown_ms = cli_mono_ms();
-	unsigned full = p->size ? (unsigned)(done * 20 / p->size) : 20;
-	memset(bar, '-', 20);
-	memset(bar, '#', full);
-	bar[20] = '\0';
-	fprintf(stderr, "\r%s %s of %s \033[K%s", bar, cli_bytes(a, sizeof a, done),
+	unsigned percent = p->size ? (unsigned)(done * 100 / p->size) : 100;
+	if (p->c->out.width >= BAR_MIN_WIDTH) {
+		memset(bar, '-', BAR);
+		memset(bar, '#', percent / (100 / BAR));
+		bar[BAR] = ' ';
+	}
+	fprintf(stderr, "\r%s%3u%%  %s of %s\033[K%s", bar, percent, cli_bytes(a, sizeof a, done),
 		cli_bytes(b, sizeof b, p->size), last ? "\n" : "");
 }
 

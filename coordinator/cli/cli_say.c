@@ -75,7 +75,7 @@ static int show_error(const struct cli *c, int exit_code, const char *code, cons
 	json_t *list = json_array();
 	for (size_t i = 0; i < nr; i++)
 		json_array_append_new(list, json_string(candidates[i]));
-	if (c->args.format != FORMAT_TEXT) {
+	if (c->args.format == FORMAT_JSON || c->args.format == FORMAT_JSONL) {
 		error_json(exit_code, code, text, hint, list);
 		return exit_code;
 	}
@@ -123,13 +123,17 @@ static bool read_line(char *line, size_t cap)
 	return true;
 }
 
-static int refuse_to_ask(const struct cli *c, enum danger danger, const char *name)
+static int refuse_to_ask(const struct cli *c, enum danger danger, const char *name, const char *question)
 {
 	char hint[160];
+	const char *why = c->args.no_input ? " (--no-input)" : " (stdin is no terminal)";
 	snprintf(hint, sizeof hint, danger == DANGER_SEVERE ? "add --confirm=%s" : "add --yes", name);
+	if (danger == DANGER_SEVERE)
+		return cli_error(c, EXIT_USAGE, "E_INVALID", hint,
+				 "%s%s This needs its name typed, and there is no one to ask%s", question,
+				 c->args.yes ? " --yes is not enough for it." : "", why);
 	return cli_error(c, EXIT_USAGE, "E_INVALID", hint,
-			 "this needs to be confirmed, and there is no one to ask%s",
-			 c->args.no_input ? " (--no-input)" : " (stdin is no terminal)");
+			 "this needs to be confirmed, and there is no one to ask%s", why);
 }
 
 static int ask_name(const struct cli *c, const char *name, const char *question)
@@ -163,6 +167,6 @@ int cli_confirm(const struct cli *c, enum danger danger, const char *name, const
 	if (danger == DANGER_MODERATE && c->args.yes)
 		return EXIT_DONE;
 	if (c->args.no_input || !c->in_tty)
-		return refuse_to_ask(c, danger, name);
+		return refuse_to_ask(c, danger, name, question);
 	return danger == DANGER_SEVERE ? ask_name(c, name, question) : ask_yes(c, question);
 }

@@ -97,8 +97,59 @@ static void show_envs(struct show *s, const Admin__Envs *m)
 	put_empty(s->out, m->n_v, "No environments yet. Register one: wavetrain env add ENV");
 }
 
+static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+	return a->len == b->len && a->len > 0 && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* What runs, by its version where that is known. */
+static const char *runs_text(struct show *s, const Admin__HostApp *a)
+{
+	if (same_bytes(&a->running, &a->desired) && a->desired_version[0])
+		return a->desired_version;
+	if (same_bytes(&a->running, &a->current) && a->current_version[0])
+		return a->current_version;
+	return hex_text(s, &a->running, 6);
+}
+
+static const char *note_text(struct show *s, const Admin__HostApp *a)
+{
+	if (a->restarts == 0)
+		return a->note;
+	return arena_printf(&s->c->arena, "restarted %llu times%s%s", (unsigned long long)a->restarts,
+			    a->note[0] ? "; " : "", a->note);
+}
+
+static void put_field(struct show *s, const char *name, const char *value)
+{
+	cli_put_pad(s->out, name, 12);
+	cli_put_cut(s->out, value, s->c->out.width > 12 ? s->c->out.width - 12 : 0);
+	buf_puts(s->out, "\n");
+}
+
+/* `agents show`: what the table of all hosts has no room for stands above it. */
+static void show_host_head(struct show *s, const Admin__Host *h)
+{
+	struct arena *a = &s->c->arena;
+	put_field(s, "host", h->name);
+	put_field(s, "region",
+		  strcmp(h->region, h->zone) == 0 ? h->region
+						  : arena_printf(a, "%s, zone %s", h->region, h->zone));
+	put_field(s, "labels", labels_text(s, h->labels, h->n_labels));
+	put_field(s, "added",
+		  arena_printf(a, "%s%s by %s, generation %llu", age_of(s, h->created_at_ms),
+			       s->c->args.timestamps ? "" : " ago", h->created_by,
+			       (unsigned long long)h->generation));
+	put_field(s, "agent", h->agent_version[0] ? h->agent_version : "never seen");
+	if (h->free_bytes)
+		put_field(s, "disk", arena_printf(a, "%s free", size_text(s, h->free_bytes)));
+	buf_puts(s->out, "\n");
+}
+
 static void show_hosts(struct show *s, const Admin__Hosts *m)
 {
+	if (s->c->args.row->id == CMD_AGENTS_SHOW && m->n_v == 1)
+		show_host_head(s, m->v[0]);
 	TABLE(s, "HOST", "REGION", "ZONE", "POLLED", "APP", "WANTED", "RUNS", "HEALTH", "DRIFT", "NOTE");
 	for (size_t i = 0; i < m->n_v; i++) {
 		const Admin__Host *h = m->v[i];
@@ -111,8 +162,8 @@ static void show_hosts(struct show *s, const Admin__Hosts *m)
 		for (size_t j = 0; j < h->n_apps; j++) {
 			const Admin__HostApp *a = h->apps[j];
 			ROW(j ? "" : h->name, j ? "" : h->region, j ? "" : h->zone, j ? "" : ago, a->app,
-			    a->desired_version[0] ? a->desired_version : "-", hex_text(s, &a->running, 6),
-			    a->health[0] ? a->health : "-", a->drift[0] ? a->drift : "-", a->note);
+			    a->desired_version[0] ? a->desired_version : "-", runs_text(s, a),
+			    a->health[0] ? a->health : "-", a->drift[0] ? a->drift : "-", note_text(s, a));
 		}
 	}
 	cli_table_print(&t, s->out, s->c->out.width);

@@ -73,7 +73,8 @@ static void redraw(struct watch *w)
 	read_size(&s, &rows);
 	buf_init(&tree);
 	cli_tree(&tree, w->model->rollout, &s, w->c->args.verbose);
-	buf_puts(&tree, "Ctrl-C detaches, the rollout continues\n");
+	cli_put_cut(&tree, "Ctrl-C detaches, the rollout continues", s.width);
+	buf_puts(&tree, "\n");
 	if (w->drawn_lines)
 		buf_printf(&w->out, "\033[%zuA\r", w->drawn_lines);
 	w->drawn_lines = put_frame(&w->out, buf_cstr(&tree), rows);
@@ -159,8 +160,28 @@ static void take_event(struct watch *w, const Admin__Event *e)
 		event_line(w, e);
 }
 
+/* Without a terminal the story is told by its events; where it stands when the telling begins is said first.
+ */
+static void begin_line(struct watch *w, const Admin__Rollout *r)
+{
+	char at[32], state[40], id[24], line[1024];
+	const char *why = r->n_waiting ? r->waiting[0] : r->reason;
+	cli_rfc3339(at, sizeof at, r->now_ms);
+	cli_state_text(state, sizeof state, r->state);
+	if (state[0] >= 'A' && state[0] <= 'Z')
+		state[0] = (char)(state[0] + 'a' - 'A');
+	snprintf(line, sizeof line, "%s %s %s %s in %s is %s, %u of %u hosts done%s%s", at[0] ? at + 11 : "-",
+		 cli_short_id(id, sizeof id, r->id), r->app, r->version, r->env, state, r->hosts_done,
+		 r->hosts_nr, why[0] ? ": " : "", why);
+	cli_put_cut(&w->out, line, sizeof line);
+	buf_puts(&w->out, "\n");
+	cli_flush(&w->out);
+}
+
 static void take_model(struct watch *w, Admin__Reply *reply)
 {
+	if (!w->model && w->c->args.format == FORMAT_TEXT && !w->c->out.animate && !reply->rollout->terminal)
+		begin_line(w, reply->rollout);
 	if (w->model)
 		admin__reply__free_unpacked(w->model, NULL);
 	w->model = reply;
@@ -243,6 +264,17 @@ static int detach(struct watch *w, int exit_code, const char *why)
 	return exit_code;
 }
 
+static int stop_watching(struct watch *w)
+{
+	const Admin__Rollout *r = w->model ? w->model->rollout : NULL;
+	if (w->id[0] == '\0')
+		return cli_error(w->c, EXIT_TIMEOUT, "E_TIMEOUT", "wavetrain doctor",
+				 "--timeout is over; no coordinator told of the rollout until then");
+	for (size_t i = 0; r && i < r->n_waiting && i < 3; i++)
+		cli_note(w->c, "%s %s", i ? "          " : "waits for:", r->waiting[i]);
+	return detach(w, EXIT_TIMEOUT, "Stopped watching: --timeout is over.");
+}
+
 static void finish(struct watch *w)
 {
 	if (w->wanted_back && w->exit_code == EXIT_ROLLED_BACK)
@@ -285,7 +317,7 @@ static int run(struct watch *w)
 		if (ev == CLIENT_INTERRUPTED)
 			return detach(w, EXIT_INTERRUPTED, "Detached.");
 		if (ev == CLIENT_TIMEOUT && w->deadline_ms && cli_mono_ms() >= w->deadline_ms)
-			return detach(w, EXIT_TIMEOUT, "Stopped watching: --timeout is over.");
+			return stop_watching(w);
 		if (ev == CLIENT_END && !reconnect(w))
 			return w->exit_code;
 		draw_if_due(w);

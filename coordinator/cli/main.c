@@ -18,6 +18,8 @@ static bool colour_wanted(const struct cli *c, int fd)
 	return !term || strcmp(term, "dumb") != 0;
 }
 
+enum { UNCUT = 4096 };
+
 static unsigned screen_width(void)
 {
 	struct winsize w;
@@ -27,7 +29,7 @@ static unsigned screen_width(void)
 	int n = columns ? atoi(columns) : 0;
 	if (n >= 20)
 		return (unsigned)n;
-	return isatty(STDOUT_FILENO) ? 80 : 4096; /* a pipe has no width: nothing is cut away from scripts */
+	return isatty(STDOUT_FILENO) ? 80 : UNCUT; /* a pipe has no width: nothing is cut away from scripts */
 }
 
 static void look_around(struct cli *c)
@@ -36,7 +38,7 @@ static void look_around(struct cli *c)
 	bool dumb = term && strcmp(term, "dumb") == 0;
 	setlocale(LC_CTYPE, "");
 	c->out.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-	c->out.width = screen_width();
+	c->out.width = c->args.wide ? UNCUT : screen_width();
 	c->out.color = colour_wanted(c, STDOUT_FILENO);
 	c->out.animate = isatty(STDOUT_FILENO) && !dumb && c->args.format == FORMAT_TEXT;
 	c->err_tty = isatty(STDERR_FILENO) && !dumb;
@@ -65,6 +67,8 @@ static int run(struct cli *c)
 		cli_help_command(&out, c->args.row);
 	else if (c->args.words_nr)
 		cli_help_topic(&out, c->args.words[0]);
+	else if (!c->args.help)
+		cli_help_short(&out);
 	else
 		cli_help_top(&out);
 	return print(&out);

@@ -87,6 +87,22 @@ static void a_host_that_went_back_still_tells_why_it_failed(void **state)
 	assert_int_equal(r->seen_more, 0);
 }
 
+static void explain_names_the_host_of_a_bad_end(void **state)
+{
+	Admin__Request rq;
+	Admin__RolloutArgs args = ADMIN__ROLLOUT_ARGS__INIT;
+	say("eu-1", "panic: nil session");
+	host_fails("eu-1", "PROBING: http 503");
+	go_back();
+	world_request(&rq, CMD_EXPLAIN);
+	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
+	rq.rollout = &args;
+	admin__reply__free_unpacked(world_ask(&w, &rq, &first), NULL);
+	assert_int_equal(first->body_case, ADMIN__REPLY__BODY_LINES);
+	assert_string_equal(first->lines->v[first->lines->n_v - 1],
+			    "host eu-1: FAILED: PROBING: http 503; it printed \"panic: nil session\"");
+}
+
 static void without_trouble_in_words_the_last_line_is_shown(void **state)
 {
 	say("eu-1", "starting");
@@ -127,6 +143,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_host_that_went_back_still_tells_why_it_failed),
+		T(explain_names_the_host_of_a_bad_end),
 		T(without_trouble_in_words_the_last_line_is_shown),
 		T(three_hosts_are_named_and_the_others_counted),
 		T(what_runs_or_went_well_has_no_evidence),

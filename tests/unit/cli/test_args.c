@@ -87,6 +87,12 @@ static void what_is_missing_or_too_much_is_told(void **state)
 	assert_false(parse("status --timeout"));
 	assert_false(parse("status --timeout 5x"));
 	assert_false(parse("status -o yaml"));
+	assert_true(parse("list -o name"));
+	assert_true(parse("release show shop 1.0 -o name"));
+	assert_false(parse("status -o name"));
+	assert_string_equal(why, "-o name is for lists, not for 'wavetrain status'");
+	assert_true(parse("-o wide agents list"));
+	assert_true(args.wide && args.format == FORMAT_TEXT);
 }
 
 static void unknown_words_get_a_suggestion(void **state)

@@ -173,8 +173,14 @@ static void lists_are_tables_or_json(void **state)
 	assert_true(said("\"name\": \"checkout\""));
 	assert_int_equal(run("release list checkout -o jsonl"), 0);
 	assert_true(said("\"version\":\"1.0\"") && said("\n{"));
+	assert_int_equal(run("app list -o name"), 0);
+	assert_string_equal(buf_cstr(&out), "billing\ncheckout\n");
+	assert_int_equal(run("release list checkout -o name"), 0);
+	assert_string_equal(buf_cstr(&out), "1.0\n2.0\n");
 	assert_int_equal(run("agents list"), 0);
 	assert_true(said("eu-1") && said("us-1"));
+	assert_int_equal(run("agents show eu-1"), 0);
+	assert_true(said("agent       0.1.0") && said("generation 1") && said("HOST"));
 	assert_int_equal(run("env show prod"), 0);
 	assert_int_equal(run("audit list --limit 3"), 0);
 	assert_int_equal(run("history checkout"), 0);
@@ -227,9 +233,11 @@ static void an_agents_bundle_is_written_for_its_owner_only(void **state)
 static void doctor_and_explain_answer(void **state)
 {
 	assert_int_equal(run("doctor"), 0);
-	assert_true(said("3 of 3 hosts polled"));
+	assert_true(said("3 of 3 hosts polled") && said("all agents are 0.1.0"));
 	assert_int_equal(run("explain E_STALE"), 0);
 	assert_int_equal(run("explain E_NOTHING"), 64);
+	assert_int_equal(run(""), 0);
+	assert_true(said("Usage: wavetrain COMMAND") && said("All commands: wavetrain help"));
 }
 
 /* ---- releases ---- */
@@ -244,6 +252,20 @@ static void a_release_is_pushed_and_gone_on_with(void **state)
 	assert_string_equal(buf_cstr(&w.upload), "0123456789");
 	assert_int_equal(run("release show checkout 3.0"), 0);
 	assert_true(said("9/10") && said("abc"));
+	assert_int_equal(run("release push checkout 3.1 /nonexistent"), 1);
+	assert_true(told("next: name a folder"));
+}
+
+static void an_upload_draws_its_progress_on_a_terminal(void **state)
+{
+	char line[256];
+	static char text[1000001];
+	memset(text, 'x', sizeof text - 1);
+	write_file(archive, text);
+	snprintf(line, sizeof line, "release push checkout 3.0 %s", archive);
+	assert_int_equal(run_tty(line, NULL, ""), 0);
+	assert_true(said("#################### 100%  976.5 KiB of 976.5 KiB"));
+	assert_int_equal(w.upload.len, sizeof text - 1);
 }
 
 /* ---- deployments ---- */
@@ -312,7 +334,8 @@ static void deploy_asks_and_a_script_must_say_yes(void **state)
 	w.severe = "all hosts of a region at once";
 	snprintf(line, sizeof line, "deploy checkout 2.0 -e prod --yes -f %s", spec);
 	assert_int_equal(run(line), 64);
-	assert_true(told("--confirm=checkout"));
+	assert_true(told("--confirm=checkout") && told("--yes is not enough"));
+	assert_true(told("This is severe: all hosts of a region at once."));
 	assert_int_equal(w.proposed, 0);
 }
 
@@ -369,6 +392,8 @@ static void verbs_and_one_shot_status(void **state)
 	assert_int_equal(run("pause --reason look"), 0);
 	assert_int_equal(run("status --watch=false"), 5);
 	assert_int_equal(run("resume r-7f3a"), 0);
+	assert_int_equal(run("promote --yes"), 6);
+	assert_true(told("next: "));
 	assert_int_equal(run("promote --wave 9 --yes"), 1);
 	assert_int_equal(run("explain r-7f3a"), 0);
 	assert_true(said("is RUNNING"));
@@ -418,6 +443,9 @@ static void a_rollback_goes_where_it_is_told_and_never_one_too_far(void **state)
 	assert_true(told("is not the newest rollout"));
 	assert_int_equal(run("rollback checkout --to 3.0 --yes"), 1);
 	assert_true(told("no rollout of checkout 3.0 in prod succeeded"));
+	assert_int_equal(run("rollback checkout --to r-cccc --yes"), 1);
+	assert_int_equal(run("rollback checkout --to r-aaaa --yes --dry-run"), 0);
+	assert_true(said("goes back to what r-aaaa000000000001 deployed"));
 	assert_int_equal(run("rollback chekcout --yes"), 1);
 	assert_true(told("did you mean 'checkout'?"));
 	assert_int_equal(run("rollback checkout --to 1.0 --yes --detach"), 0);
@@ -429,6 +457,9 @@ static void a_watch_ends_at_its_timeout(void **state)
 	start();
 	assert_int_equal(run("watch --timeout 300ms"), 124);
 	assert_true(told("The rollout continues"));
+	assert_true(told("waits for: wave 1: eu-1 is not healthy yet"));
+	assert_true(
+		said("r-7f3a0000 checkout 2.0 in prod is running, 0 of 3 hosts done: wave 1: eu-1 is not"));
 }
 
 static void interrupt(pid_t pid, int turn)
@@ -551,6 +582,7 @@ int main(void)
 		T(an_agents_bundle_is_written_for_its_owner_only),
 		T(doctor_and_explain_answer),
 		T(a_release_is_pushed_and_gone_on_with),
+		T(an_upload_draws_its_progress_on_a_terminal),
 		T(a_refused_upload_is_told_although_bytes_were_on_their_way),
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),
 		T(a_terminal_is_asked_then_redrawn_in_place),

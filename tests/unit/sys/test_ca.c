@@ -52,6 +52,17 @@ static void a_saved_ca_comes_back_and_issues_again(void **state)
 	assert_int_equal(ca_load(&again, agent.cert, agent.key, &e), E_INVALID);
 }
 
+static void a_certificate_tells_when_it_ends(void **state)
+{
+	struct wall_ms ends, wanted = pki_days_from_now(10);
+	struct err e;
+
+	assert_int_equal(ca_file_ends(agent.cert, &ends, &e), E_OK);
+	assert_true(ends.v <= wanted.v && ends.v > wanted.v - 3600000);
+	assert_int_equal(ca_file_ends(agent.key, &ends, &e), E_INVALID);
+	assert_int_not_equal(ca_file_ends("/nonexistent/cert.pem", &ends, &e), E_OK);
+}
+
 static int issue_with(const char *name, enum tls_role role, const char *dns, int days)
 {
 	const char *names[] = {dns, NULL};
@@ -192,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_are_private_and_nothing_is_left_over),
 		cmocka_unit_test(a_saved_ca_comes_back_and_issues_again),
+		cmocka_unit_test(a_certificate_tells_when_it_ends),
 		cmocka_unit_test(a_request_that_makes_no_sense_is_refused),
 		cmocka_unit_test(a_given_public_key_is_certified_and_no_key_returned),
 		cmocka_unit_test(gnutls_accepts_our_agents),
