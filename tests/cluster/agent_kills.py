@@ -138,7 +138,8 @@ def away_for_days(st):
     st.check("what it ran served on meanwhile", a.get(h.port) == "first")
     h.agent.start()
     a.wait_for("it comes to the right state", lambda: a.get(h.port) == "4", seconds=60)
-    app.settled("4", seconds=60)
+    st.heard()
+    a.wait_for("it is seen as sound", lambda: app.seen()["running"] == app.seen()["desired"] and app.seen()["health"] == "healthy" and app.seen()["drift"] == "")
     st.check("back, it goes to the newest by one poll, over none of those between", starts_of(app) == starts + 1, (starts, starts_of(app)))
 
 

@@ -137,7 +137,10 @@ class App:
 
     def settled(self, version, seconds=30, host=0):
         self.stage.heard(host)
-        return wait_for(f"{self.name} is {version} again and sound", lambda: self.sound(version, host), seconds=seconds)
+        try:
+            return wait_for(f"{self.name} is {version} again and sound", lambda: self.sound(version, host), seconds=seconds)
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}; it is {self.seen(host)}; {self.explain()}") from None
 
     def dir(self, host=0):
         return self.stage.hosts[host].root / "apps" / self.name

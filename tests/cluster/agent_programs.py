@@ -234,15 +234,20 @@ def probe_user(st):
     st.check("program, probe command and hook run as run.user", set(names.values()) == {user}, names)
 
 
-def drift(st):
-    app = st.app("drift", {"run": {"restart": {"maxTries": 0}}}).push("1").push("2").up("1")
-    other = app.slot()
-    st.check("sound at first", app.sound("1"))
+def behind_our_back(st):
+    app = st.app("behind", {"run": {"restart": {"maxTries": 0}}}).push("1").push("2").up("1")
+    a.wait_for("sound at first", lambda: app.sound("1"))
+    os.kill(app.server(), 19)
+    a.wait_for("one that was stopped (SIGSTOP) is unhealthy", lambda: app.seen()["health"] == "unhealthy")
+    os.kill(app.server(), 18)
+    app.settled("1")
     os.kill(app.server(), 9)
-    a.wait_for("someone stopped it: the host is not healthy", lambda: app.seen()["health"] != "healthy")
-    listed = st.co.must("agents", "list")
-    st.check("`agents list` shows it", "drift" in listed or "unhealthy" in listed or "not" in listed, listed)
-    st.check("`agents show` names the app", "drift" in st.co.must("agents", "show", st.hosts[0].name), (st.co.must("agents", "show", st.hosts[0].name), other))
+    a.wait_for("one that was killed, and is not to be restarted, is drift", lambda: app.seen()["drift"] == "nothing runs")
+    for words in (("agents", "list"), ("agents", "show", st.hosts[0].name)):
+        row = next(line for line in st.co.must(*words).splitlines() if "behind" in line)
+        st.check(f"`{' '.join(words[:2])}` shows what someone did behind the agent's back", "unhealthy" in row and "nothing runs" in row and "crash loop" in row, row)
+    app.up("2")
+    st.check("and the next deployment mends it", a.get(app.port) == "2")
 
 
 def setup(st):
@@ -251,5 +256,5 @@ def setup(st):
 
 if __name__ == "__main__":
     a.run("programs", [probe_hangs, probe_command_hangs, hook_never_ends, hook_is_missing, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
-                       dies_after_bake, files_and_limits, user_not_allowed, live_probe, start_probe, probe_user, drift],
+                       dies_after_bake, files_and_limits, user_not_allowed, live_probe, start_probe, probe_user, behind_our_back],
           regions={"eu": 1, "us": 1}, setup=setup)
