@@ -70,15 +70,15 @@ enum agent_effect_kind agent_action(const struct agent_record *r)
 		return target_none(&r->to) ? none : AGENT_FETCH;
 	case AGENT_FETCHED:
 		return target_none(&r->to) ? none : AGENT_UNPACK;
-	case AGENT_STAGED:
-		return target_none(&r->runs) ? none : AGENT_HOOK;
+	case AGENT_STAGED: /* the way back does not depend on what is left behind */
+		return r->work.back || target_none(&r->runs) ? none : AGENT_HOOK;
 	case AGENT_LEAVING:
 		return AGENT_DRAIN;
 	case AGENT_DRAINED:
 	case AGENT_HALTING:
 		return AGENT_STOP;
 	case AGENT_STOPPED: /* the hooks of what just failed are not asked on the way back */
-		return r->reverting || target_none(&r->runs) ? none : AGENT_HOOK;
+		return r->reverting || r->work.back || target_none(&r->runs) ? none : AGENT_HOOK;
 	case AGENT_CLEARED:
 		return AGENT_SWAP;
 	case AGENT_SWAPPED:

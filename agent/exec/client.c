@@ -200,6 +200,11 @@ void exec_client_watch(struct exec_client *c, exec_client_watch_cb cb, void *ctx
 	ask_changes(c);
 }
 
+bool exec_client_is_up(const struct exec_client *c)
+{
+	return c->fd >= 0;
+}
+
 void exec_client_close(struct exec_client *c)
 {
 	if (!c)

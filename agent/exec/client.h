@@ -31,6 +31,9 @@ must_check int exec_client_call(struct exec_client *c, const struct exec_record 
 typedef void (*exec_client_watch_cb)(void *ctx, const char *app, const struct exec_status *status);
 void exec_client_watch(struct exec_client *c, exec_client_watch_cb cb, void *ctx);
 
+/* False while exec does not take connections, as far as the last try showed. */
+bool exec_client_is_up(const struct exec_client *c);
+
 void exec_client_close(
 	struct exec_client *c); /* NULL-safe; calls under way are dropped, their cb not called */
 

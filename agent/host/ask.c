@@ -63,7 +63,7 @@ void asks_watch(struct asks *all, exec_client_watch_cb cb, void *ctx)
 
 bool asks_answered(const struct asks *all)
 {
-	return all->answered;
+	return all->answered && exec_client_is_up(all->client);
 }
 
 static void on_again(uv_timer_t *t);

@@ -18,7 +18,7 @@ void asks_close(
 	struct asks *all); /* drops what is under way; memory is freed by the loop's next turns. NULL-safe */
 /* See exec_client_watch. Once. */
 void asks_watch(struct asks *all, exec_client_watch_cb cb, void *ctx);
-bool asks_answered(const struct asks *all); /* the last question got through: exec is there */
+bool asks_answered(const struct asks *all); /* the last question got through, and exec is there */
 
 /* `cb` comes once, from the loop, never from within; the ask is gone then. Not when it was dropped before. */
 struct ask *ask_begin(struct asks *all, const struct exec_record *r, exec_client_cb cb, void *ctx);

@@ -430,6 +430,8 @@ struct host_app *host_look(struct host *h, struct arena *a, size_t *nr)
 		out->note = "";
 		program_describe(program_get(h, &out->app), a, out);
 		add_work(h, a, out);
+		if (out->note[0] == '\0' && !asks_answered(h->asks))
+			out->note = "wavetrain-exec does not answer";
 	}
 	return v;
 }

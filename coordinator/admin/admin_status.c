@@ -35,6 +35,27 @@ static bool is_good(const struct deployment *d, const struct task *t)
 	return t->state == TASK_HEALTHY;
 }
 
+static bool task_at_rest(const struct task *t)
+{
+	return t->state == TASK_HEALTHY || t->state == TASK_REVERTED || t->state == TASK_FAILED ||
+	       t->state == TASK_STOPPED || sm_terminal(&task_machine, (int)t->state);
+}
+
+/* What a host that is done says now, unless a later rollout has told it something else since. */
+static void add_drift(struct admin_conn *c, const struct deployment *d, const struct task *t,
+		      Admin__Task *row)
+{
+	struct admin_soft soft = {0};
+	struct placement p;
+	if (view_placement(ADMIN_STATE(c), &c->arena, &t->host, &d->app, &p) != E_OK ||
+	    p.deployment.v != d->id.v)
+		return;
+	ADMIN_OPS(c)->soft(ADMIN_B(c), &c->arena, &t->host, &d->app, &soft);
+	if (soft.seen)
+		row->drift = admin_str(admin_drift(&p, &soft));
+	row->note = admin_str(soft.note);
+}
+
 static Admin__Task *task_row(struct admin_conn *c, const struct deployment *d, const struct task *t)
 {
 	struct admin_soft soft = {0};
@@ -53,8 +74,12 @@ static Admin__Task *task_row(struct admin_conn *c, const struct deployment *d, c
 	row->passes = t->evidence.passes;
 	row->failures = t->evidence.failures;
 	row->touched = t->touched;
-	if (t->state == TASK_QUEUED || sm_terminal(&task_machine, (int)t->state))
+	if (t->state == TASK_QUEUED)
 		return row;
+	if (task_at_rest(t)) {
+		add_drift(c, d, t, row);
+		return row;
+	}
 	ADMIN_OPS(c)->soft(ADMIN_B(c), &c->arena, &t->host, &d->app, &soft);
 	row->step = admin_str(soft.step);
 	row->note = admin_str(soft.note);

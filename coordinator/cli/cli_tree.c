@@ -40,6 +40,7 @@ enum cli_mark cli_mark_of(const char *state)
 		    {"Paused", MARK_WARN},
 		    {"Held", MARK_WARN},
 		    {"Lost", MARK_WARN},
+		    {"Drifted", MARK_WARN},
 		    {"Rolling back", MARK_WARN},
 		    {"Reverting", MARK_WARN},
 		    {"Failed", MARK_FAIL},
@@ -206,8 +207,16 @@ static void put_reason(struct tree *t)
 
 enum { HOSTS_PER_WAVE = 6 };
 
+/* What was left on a host when it was done is not what it runs now. */
+static bool has_drifted(const Admin__Task *k)
+{
+	return k->drift[0] && cli_mark_of(k->state) == MARK_GOOD;
+}
+
 static bool is_quiet(const Admin__Task *k)
 {
+	if (has_drifted(k) || (k->note[0] && cli_mark_of(k->state) == MARK_GOOD))
+		return false;
 	enum cli_mark m = cli_mark_of(k->state);
 	return m == MARK_GOOD || m == MARK_WAIT || m == MARK_NONE;
 }
@@ -223,6 +232,8 @@ static const char *state_shown(const Admin__Task *k)
 {
 	if (is_fetching(k))
 		return "FETCHING";
+	if (has_drifted(k))
+		return "DRIFTED";
 	return k->step[0] && cli_mark_of(k->state) == MARK_BUSY ? k->step : k->state;
 }
 
@@ -242,7 +253,9 @@ static void fetch_info(char *out, size_t cap, const Admin__Task *k, const struct
 
 static void task_info(char *out, size_t cap, const Admin__Task *k, const struct cli_screen *s)
 {
-	if (k->reason[0])
+	if (has_drifted(k))
+		snprintf(out, cap, "%s%s%s", k->drift, k->note[0] ? ": " : "", k->note);
+	else if (k->reason[0])
 		snprintf(out, cap, "%s", k->reason);
 	else if (is_fetching(k))
 		fetch_info(out, cap, k, s);

@@ -46,6 +46,17 @@ static bool on_gated(struct step *s, uint32_t w)
 	return move(s, w, WAVE_ROLLING, "");
 }
 
+/* A host that went back keeps no reason of its own, so the wave keeps that of the first. */
+static const char *first_fault(struct step *s, uint32_t w)
+{
+	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++) {
+		const struct task *t = &s->v->tasks[i];
+		if (task_failed(t) && t->reason != NULL && t->reason[0] != '\0')
+			return arena_printf(s->a, "; %s: %.120s", t->host.s, t->reason);
+	}
+	return "";
+}
+
 static bool over_budget(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
@@ -57,8 +68,8 @@ static bool over_budget(struct step *s, uint32_t w)
 	if (t->failed + t->lost <= budget)
 		return false;
 	return move(s, w, WAVE_FAILED,
-		    arena_printf(s->a, "%u failed and %u lost of %u hosts, the budget is %u", t->failed,
-				 t->lost, t->hosts, budget));
+		    arena_printf(s->a, "%u failed and %u lost of %u hosts, the budget is %u%s", t->failed,
+				 t->lost, t->hosts, budget, first_fault(s, w)));
 }
 
 /* F22: a host that passed and then says it is down, or was restarted into another version, failed late. */

@@ -251,11 +251,12 @@ static const char *take_result(struct apply *ap, const struct task_result *r)
 		return flaw;
 	note_verdict(&t, r);
 	enum task_state was = t.state;
-	if (apply_task_move(ap, &t, &d.app, to, to == TASK_STOPPED ? "" : r->reason) != E_OK)
-		return arena_printf(ap->a, "its task is %s by now", sm_name(&task_machine, (int)was));
+	int rc = apply_task_move(ap, &t, &d.app, to, to == TASK_STOPPED ? "" : r->reason);
+	/* What is proven to run is true all the same, and later plans must know it. */
 	if (proven != NULL)
 		put_current(ap, &d, &t, proven);
-	return NULL;
+	return rc == E_OK ? NULL
+			  : arena_printf(ap->a, "its task is %s by now", sm_name(&task_machine, (int)was));
 }
 
 static void apply_result(struct apply *ap, const struct task_result *r)
