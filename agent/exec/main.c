@@ -1,5 +1,7 @@
 #include "agent/exec/exec.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pwd.h>
 #include <signal.h>
@@ -18,7 +20,8 @@ static const char help[] =
 	"\n"
 	"  --socket PATH         where the agent connects (mode 0600)\n"
 	"  --root DIR            holds apps/ and slots/\n"
-	"  --agent-user NAME     the one other user whose requests are taken (the socket becomes its own)\n"
+	"  --agent-user NAME     the one other user whose requests are taken; the socket and slots/ are "
+	"given to it\n"
 	"  --user-allowed NAME   programs may run as NAME; repeat it. Needed when exec runs as root\n"
 	"  --cgroup PATH         make the groups of apps in this group (a path as in /proc/self/cgroup; made "
 	"when missing);\n"
@@ -121,6 +124,25 @@ static bool find_agent(void)
 	return true;
 }
 
+/* Whoever unpacks writes there, and only there: all else below the root stays ours. */
+static bool give_slots(void)
+{
+	char dir[EXEC_FULL_PATH];
+	struct stat st;
+	if (ex.agent == geteuid())
+		return true;
+	snprintf(dir, sizeof dir, "%s/slots", opt.root);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 &&
+		  ((st.st_uid == ex.agent && st.st_gid == ex.agent_group) ||
+		   fchown(fd, ex.agent, ex.agent_group) == 0);
+	if (!ok)
+		log_error("root", "%s cannot be given to %s: %s", dir, opt.agent, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 static int serve(void)
 {
 	struct err e;
@@ -155,5 +177,5 @@ int main(int argc, char **argv)
 		fputs(help, stderr);
 		return 2;
 	}
-	return make_dirs() && find_agent() ? serve() : 1;
+	return make_dirs() && find_agent() && give_slots() ? serve() : 1;
 }
