@@ -205,11 +205,16 @@ static int64_t known_healthy_since(const struct program *p, const struct agent_r
 	return same && agent_at_rest(r) ? ev->measured_ms : 0;
 }
 
+static bool is_what_runs(const struct program *p, const struct agent_record *r)
+{
+	return p->status.run == EXEC_RUN_UP && p->health == NULL && r != NULL && !digest_none(&r->runs.id) &&
+	       digest_eq(&p->status.target, &r->runs.id);
+}
+
 static void found(struct program *p)
 {
 	const struct agent_record *r = host_record(p->host, &p->app);
-	if (p->status.run == EXEC_RUN_UP && p->health == NULL && r != NULL && !digest_none(&r->runs.id) &&
-	    digest_eq(&p->status.target, &r->runs.id))
+	if (is_what_runs(p, r))
 		program_began(p, &r->runs, p->status.activation, known_healthy_since(p, r));
 	say(p, p->status.run == EXEC_RUN_UP || p->status.run == EXEC_RUN_WAITING ? AGENT_RUNNING
 	       : p->status.run == EXEC_RUN_CRASH_LOOP				 ? AGENT_CRASH_LOOP
@@ -224,6 +229,10 @@ static void found(struct program *p)
 static void follow_process(struct program *p)
 {
 	const struct exec_status *s = &p->status;
+	const struct agent_record *r = host_record(p->host, &p->app);
+	/* It waited to be started again when this agent began, as all do after a reboot. */
+	if (p->activation == 0 && is_what_runs(p, r) && agent_at_rest(r))
+		program_began(p, &r->runs, s->activation, 0);
 	if (p->activation == 0 || p->activation != s->activation)
 		return;
 	if (s->run != EXEC_RUN_UP) {
