@@ -3,7 +3,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler p
  libraft-dev liblz4-dev liblmdb-dev libssl-dev zlib1g-dev libzstd-dev libarchive-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev
  libfyaml-dev uthash-dev libcmocka-dev libgnutls28-dev haproxy python3 binutils"
 demo_packages="curl"
-test_packages="clang libclang-rt-14-dev clang-format nginx-light wrk strace socat openssl procps zstd"
+test_packages="clang libclang-rt-14-dev clang-format nginx-light wrk strace socat openssl procps zstd systemd-container mmdebstrap"
 
 # need_packages SET...: installs the packages of these sets (build, demo, test) that are not there.
 need_packages() {
