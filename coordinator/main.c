@@ -15,8 +15,8 @@
 static const char usage_text[] =
 	"wavetraind: the coordinator of wavetrain\n"
 	"\n"
-	"  wavetraind init --data /var/lib/wavetrain --name prod --address coord1.example\n"
-	"  wavetraind run --data /var/lib/wavetrain\n"
+	"  wavetraind init --data /var/lib/wavetraind --name prod --address coord1.example\n"
+	"  wavetraind run --data /var/lib/wavetraind\n"
 	"\n"
 	"init makes a new coordinator in DIR: its certificate authority, its own certificate, its "
 	"configuration.\n"

@@ -30,7 +30,7 @@ run:
   limits: { memory: 64MiB, nproc: 64 }
   stop: { timeout: 5s }
 health:
-  ready: { http: "http://127.0.0.1:80/healthz", interval: 200ms, timeout: 1s, pass: 2, fail: 3, deadline: 20s }
+  ready: { http: "http://127.0.0.1:80/healthz", interval: 200ms, timeout: 1s, pass: 2, fail: 3, deadline: 10s }
 """
 GET = r"exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
 
@@ -131,8 +131,8 @@ class Story:
         check(f"{version} is deployed and serves on port 80", True)
 
     def goes_back(self):
-        """1.2 serves, and turns unhealthy before it has been healthy for long enough: everything goes back by itself."""
-        self.push("1.2", start="FAIL_AFTER_MS=300 exec ./demo-service \"$WAVETRAIN_VERSION\"\n")
+        """1.2 starts, and is never healthy: everything goes back by itself."""
+        self.push("1.2", start="FAIL_AFTER_MS=1 exec ./demo-service \"$WAVETRAIN_VERSION\"\n")
         words = ["deploy", "shop", "1.2", "-e", "prod", "-f", "/root/deploy.yaml", "--confirm", "shop"]
         code, out, err = self.wavetrain(*words)
         check("a bad version is rolled back by itself", code == 3 and self.version() == "1.1", f"exit {code}\n{out}\n{err}")
@@ -168,8 +168,10 @@ class Story:
         self.host.must("useradd", "-G", "wavetrain", "olga")
         as_olga = ["runuser", "-u", "olga", "--", "wavetrain"]
         check("a member of the group wavetrain is an operator", self.host.ask(*as_olga, "app", "add", "blog")[0] == 0)
+        audit = self.host.must("wavetrain", "audit", "list", "--limit", "5")
+        check("and known by name in the audit", "(olga)" in audit, audit)
         code, _, err = self.host.ask(*as_olga, "agents", "add", "web-2", "--region", "eu", "--out", "/tmp/x")
-        check("who may not add hosts", code == 4, err)
+        check("an operator may not add hosts", code == 4, err)
 
     def output(self):
         _, out, err = self.wavetrain("logs", "shop", "--since", "1h")
@@ -223,6 +225,12 @@ class Story:
         except TimeoutError as e:
             check(f"{what}: {version} serves again by itself", False, f"{boot}{e}\n{self.logs()}")
 
+    def holder_is_killed(self):
+        pid = self.program()
+        self.host.must("kill", "-KILL", str(self.main_pid("wavetrain-programs")))
+        f.wait_for("systemd has seen it", lambda: self.main_pid("wavetrain-programs") == 0)
+        check("kill -9 of the holder of the group ends no program", self.program() == pid and self.active("wavetrain-exec"), self.logs())
+
     def limits(self):
         """Where the host has the controllers; a machine with v1 has none for a host of v2."""
         paths = [line.split(":", 2) for line in self.host.must("cat", f"/proc/{self.program()}/cgroup").splitlines()]
@@ -258,6 +266,9 @@ class Story:
         for service in ("wavetrain-agent", "wavetrain-exec", "wavetraind"):
             self.killed(service)
             self.restarted(service)
+        log = self.host.must("journalctl", "-b", "--no-pager", "-u", "wavetrain-exec")
+        check("each new exec took the program and its listener over", log.count("took over pid") == 2 and "could not be fetched" not in log, log)
+        self.holder_is_killed()
         self.deploy("1.1")
         self.goes_back()
         self.deploy("1.0")

@@ -243,9 +243,6 @@ class Fleet:
         for p in self.balancers + self.hosts:
             p.start()
 
-    def connected(self):
-        return sum(1 for h in self.co.json("agents", "list") if h.get("connected"))
-
     def close(self):
         kill_all_children()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -119,7 +119,7 @@ class Machine:
 
     def boot(self):
         argv = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--keep-unit", "--register=no", f"--machine={self.name}",
-                "--private-network", "--console=read-only", "--link-journal=no"]
+                "--private-network", "--console=read-only", "--link-journal=no", "--system-call-filter=pidfd_getfd"]  # a host has it
         with open(self.log, "ab") as out:
             self.nspawn = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                                            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if self.cgroup_v2 else "0"},
