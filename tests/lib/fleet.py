@@ -112,6 +112,9 @@ class Coordinator:
         self.port, self.socket = agent, self.data / "admin.sock"
         subprocess.run([WAVETRAIND, "init", "--data", self.data, "--name", "demo", "--agent-port", str(agent), "--artifact-port", str(artifact),
                         "--poll-wait-ms", str(poll_wait_ms)], check=True, stdout=subprocess.DEVNULL)
+        # The agents of these fleets dial again within 3 s (--reconnect-max below), so nobody need be given 90 s of grace.
+        config = json.loads((self.data / "config.json").read_text())
+        (self.data / "config.json").write_text(json.dumps(config | {"grace_ms": 8000}))
         self.process = Process(folder / "coordinator.log", WAVETRAIND, "run", "--data", self.data)
 
     def start(self):
