@@ -1,6 +1,7 @@
 #include "agent/exec/exec.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -233,9 +234,24 @@ static void on_connect(uv_poll_t *w, int status, int events)
 	DL_APPEND(server.conns, c);
 }
 
+/*
+ * An exec that was killed between fork and exec of a program leaves a child that holds its socket for a
+ * moment. Whoever still listens after two seconds is another exec.
+ */
+static int listen_patiently(const char *path, struct err *e)
+{
+	enum { TRIES = 40, PAUSE_MS = 50 };
+	int rc = unixsock_listen(path, 0600, &server.fd, e);
+	for (int i = 0; rc == E_EXISTS && i < TRIES; i++) {
+		poll(NULL, 0, PAUSE_MS);
+		rc = unixsock_listen(path, 0600, &server.fd, e);
+	}
+	return rc;
+}
+
 int server_open(struct exec *x, const char *path, struct err *e)
 {
-	int rc = unixsock_listen(path, 0600, &server.fd, e);
+	int rc = listen_patiently(path, e);
 	if (rc != E_OK)
 		return rc;
 	if (x->agent != geteuid() && chown(path, x->agent, (gid_t)-1) != 0)
