@@ -5,7 +5,6 @@ rollback; then agent and exec are killed and restarted, and the host is rebooted
 usage: WAVETRAIN_BUILD=build systemd_host.py v1|v2   (of cgroups; prints TAP; needs root, systemd-container, mmdebstrap)
 """
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -283,9 +282,12 @@ class Story:
 
 def main():
     missing = [p for p in ("systemd-nspawn", "mmdebstrap", "nsenter", "meson") if shutil.which(p) is None]
-    if os.geteuid() != 0 or missing:
-        print(f"Bail out! needs root{' and ' + ', '.join(missing) if missing else ''}")
+    if missing:
+        print(f"Bail out! {', '.join(missing)} is not installed")
         return 1
+    if nspawn.cannot():
+        print(f"1..0 # SKIP {nspawn.cannot()}")
+        return 0
     if sys.argv[1:] not in (["v1"], ["v2"]):
         print(__doc__, file=sys.stderr)
         return 64

@@ -25,6 +25,14 @@ def must(*argv, timeout=120, **more):
     return done.stdout
 
 
+def cannot():
+    """Why no machine can be booted here, or None. What is merely not installed is no such reason: the tests install it."""
+    if os.geteuid() != 0:
+        return "only root may boot a machine of its own"
+    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "mount", "--make-rslave", "/"], capture_output=True, text=True)
+    return f"nobody may mount here: {tried.stderr.strip()}" if tried.returncode != 0 else None
+
+
 def libraries(programs):
     """The Debian packages of the shared libraries of programs."""
     names = {line.split()[0] for p in programs for line in must("ldd", p).splitlines() if "=> /" in line}
