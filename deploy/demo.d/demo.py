@@ -211,14 +211,15 @@ def main():
     p.add_argument("--keep", action="store_true", help="keep the folder with all logs and files")
     args = p.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    demo, ok = Demo(args), False
+    demo, code = Demo(args), 1
     demo.fleet = f.Fleet(REGIONS, prefix="wavetrain-demo-")
     try:
         counts = demo.story()
         demo.summary(counts)
-        ok = demo.good(counts)
+        code = 0 if demo.good(counts) else 1
     except KeyboardInterrupt:
         print("\ninterrupted; cleaning up", file=sys.stderr)
+        code = 130
     except (RuntimeError, TimeoutError, subprocess.SubprocessError) as e:
         print(f"the demo failed: {e}\nlogs: {demo.fleet.folder} (with --keep)", file=sys.stderr)
     finally:
@@ -228,7 +229,7 @@ def main():
             print(f"kept: {demo.fleet.folder}", file=sys.stderr)
         else:
             demo.fleet.close()
-    return 0 if ok else 1
+    return code
 
 
 if __name__ == "__main__":
