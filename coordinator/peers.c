@@ -3,6 +3,7 @@
  * gone meanwhile.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/daemon.h"
 #include "sys/log.h"
@@ -111,6 +112,12 @@ static uint64_t port_term(void *arg)
 	return consensus_term(d->consensus);
 }
 
+static void port_hint(void *arg, const char *topic, const uint8_t *p, size_t n)
+{
+	struct daemon *d = arg;
+	edge_publish(d->edge, topic, strlen(topic), p, n);
+}
+
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)
 {
 	*out = (struct drive_ports){.arg = d,
@@ -118,7 +125,8 @@ const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)
 				    .answer = port_answer,
 				    .trust = port_trust,
 				    .drop = port_drop,
-				    .term = port_term};
+				    .term = port_term,
+				    .hint = port_hint};
 	return out;
 }
 

@@ -237,6 +237,7 @@ void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now
 		if (c->kind == CHANGE_DEPLOYMENT || c->kind == CHANGE_WAVE || c->kind == CHANGE_TASK)
 			rollouts_touch(d, c->deployment);
 	}
+	hints_send(d, ch);
 	arena_reset(&d->arena);
 }
 

@@ -29,6 +29,9 @@ void dispatch_answer(struct drive *d, struct token t, uint64_t request_id, envel
 void dispatch_problem(struct drive *d, struct token t, uint64_t request_id, const char *code,
 		      const char *text);
 
+/* hints.c */
+void hints_send(struct drive *d, const struct changes *ch);
+
 /* ingest.c */
 void ingest_report(struct drive *d, struct fleet_host *h, struct token t, const envelope *e,
 		   struct wall_ms now);

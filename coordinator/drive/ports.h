@@ -25,6 +25,8 @@ struct drive_ports {
 	void (*trust)(void *arg, uint64_t session); /* it said hello: larger frames are allowed from now on */
 	void (*drop)(void *arg, uint64_t session, const char *why);
 	uint64_t (*term)(void *arg);
+	/* To all that subscribe: `topic` is "REGION/APP/". May be NULL. */
+	void (*hint)(void *arg, const char *topic, const uint8_t *p, size_t n);
 };
 
 #endif
