@@ -96,7 +96,8 @@ static bool too_late(const struct agent_app *app, struct mono_ms now)
 
 static void give_up(struct step_run *run, struct agent_app *app)
 {
-	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT, "the time for this host ran out");
+	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT,
+		     app->last_fault[0] != '\0' ? app->last_fault : "the time for this host ran out");
 	machine_pass(&app->rec, run->now);
 	inner_persist(run, app);
 }

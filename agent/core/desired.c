@@ -89,6 +89,7 @@ void desired_adopt(struct step_run *run, struct agent_app *app)
 	app->result_told = false;
 	app->tidied = false;
 	app->failed_tries = 0;
+	app->last_fault[0] = '\0';
 	app->retry_at = (struct mono_ms){0};
 	machine_move(r, AGENT_ACKED);
 	if (!target_none(&r->to) && target_eq(&r->to, &r->runs))

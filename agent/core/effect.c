@@ -1,5 +1,6 @@
 #include "agent/core/inner.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, TRIES_MAX = 5, RETRY_MS = 2 * SECOND, RETRY_CAP_MS = 2 * MINUTE };
@@ -105,8 +106,12 @@ static void wait_before_retry(struct agent_app *app, struct mono_ms now)
 {
 	uint32_t n = app->failed_tries < 10 ? app->failed_tries : 10;
 	int64_t wait = (int64_t)RETRY_MS << n;
+	int64_t end = machine_deadline(&app->rec).v;
 	app->failed_tries++;
 	app->retry_at.v = now.v + (wait < RETRY_CAP_MS ? wait : RETRY_CAP_MS);
+	/* Whoever would wait beyond its time says so in time. */
+	if (!app->rec.reviving && !app->rec.reverting && end > now.v && app->retry_at.v > end)
+		app->retry_at.v = end;
 }
 
 static bool try_again(const struct agent_app *app, enum agent_effect_kind kind, int code, struct mono_ms now)
@@ -135,6 +140,8 @@ static void failed(struct step_run *run, struct agent_app *app, int code, enum s
 	} else if (app->next.seq != 0) {
 		inner_settle(run, app);
 	} else if (try_again(app, kind, code, run->now)) {
+		snprintf(app->last_fault, sizeof(app->last_fault), "%s",
+			 detail == NULL ? err_text(code) : detail);
 		wait_before_retry(app, run->now);
 	} else {
 		app->failed_tries = 0;
@@ -167,6 +174,7 @@ static void succeeded(struct step_run *run, struct agent_app *app, const struct 
 		r->evidence.activated_ms = r->activated_ms;
 	}
 	app->failed_tries = 0;
+	app->last_fault[0] = '\0';
 	app->retry_at = (struct mono_ms){0};
 	machine_succeed(r, run->now);
 	inner_persist(run, app);

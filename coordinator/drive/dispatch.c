@@ -73,12 +73,13 @@ static void set_labels(struct arena *a, Wavetrain__Agent__Assignment *m, const s
 	}
 }
 
+/* A tenth less than the task has: the host itself gives up first, and says why. */
 static int64_t task_deadline_ms(struct drive *d, const struct placement *p)
 {
 	struct deployment dep;
 	if (view_deployment(d->st, &d->arena, p->deployment, &dep) != E_OK)
 		return 0;
-	return dep.limits.task_ms;
+	return dep.limits.task_ms - dep.limits.task_ms / 10;
 }
 
 static Wavetrain__Agent__Assignment *assignment_message(struct drive *d, const struct host *host,

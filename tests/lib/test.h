@@ -10,4 +10,11 @@
 
 #include <cmocka.h>
 
+/* The test's name says what is skipped; this says why. Its program runs under tests/lib/cmocka_tap. */
+#define skip_because(why)                                                                                    \
+	do {                                                                                                 \
+		print_message("# skipped: %s\n", (why));                                                     \
+		skip();                                                                                      \
+	} while (0)
+
 #endif

@@ -87,7 +87,7 @@ static void the_owner_is_an_administrator(void **state)
 static void a_member_of_the_group_is_an_operator(void **state)
 {
 	if (geteuid() != 0)
-		skip();
+		skip_because("only root can be several users");
 	assert_int_equal(outcome(NOBODY, OPERATORS, CMD_APP_LIST), ALLOWED);
 	assert_int_equal(outcome(NOBODY, OPERATORS, CMD_APP_ADD), ALLOWED);
 	assert_int_equal(outcome(NOBODY, OPERATORS, CMD_AGENTS_REMOVE), DENIED);
@@ -97,7 +97,7 @@ static void a_member_of_the_group_is_an_operator(void **state)
 static void another_user_may_not_even_connect(void **state)
 {
 	if (geteuid() != 0)
-		skip();
+		skip_because("only root can be several users");
 	assert_int_equal(outcome(NOBODY, NOBODY, CMD_APP_LIST), REFUSED);
 }
 
@@ -105,7 +105,7 @@ static void another_user_may_not_even_connect(void **state)
 static void a_stranger_is_a_viewer_at_most(void **state)
 {
 	if (geteuid() != 0)
-		skip();
+		skip_because("only root can be several users");
 	assert_int_equal(chmod(w.path, 0666), 0);
 	assert_int_equal(outcome(NOBODY, NOBODY, CMD_APP_LIST), ALLOWED);
 	assert_int_equal(outcome(NOBODY, NOBODY, CMD_APP_ADD), DENIED);

@@ -84,7 +84,7 @@ static int make_dir_as(const struct passwd *pw, const char *leaf)
 static void the_agents_user_gets_the_slots_and_the_socket_alone(void **s)
 {
 	if (geteuid() != 0)
-		skip(); /* only root has another user to give anything to */
+		skip_because("only root has another user to give anything to");
 	const struct passwd *nobody = getpwnam("nobody");
 	struct stat st;
 	assert_non_null(nobody);
@@ -106,7 +106,7 @@ static void a_link_in_the_place_of_slots_is_not_followed(void **s)
 	char slots[120], other[120];
 	int how;
 	if (geteuid() != 0)
-		skip();
+		skip_because("only root has another user to give anything to");
 	snprintf(slots, sizeof slots, "%s/slots", root);
 	snprintf(other, sizeof other, "%s/other", root);
 	assert_int_equal(mkdir(other, 0755), 0);
