@@ -7,6 +7,7 @@ usage: hostile_admin.py   (WAVETRAIN_BUILD names the build folder)
 import json
 import os
 import pathlib
+import resource
 import pwd
 import random
 import shutil
@@ -338,6 +339,8 @@ def closed_pipe(w):
 
 
 def main():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192) if hard > 0 else 8192, hard))  # crowds of connections
     fleet.become_subreaper()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-admin-"))
     try:
