@@ -15,7 +15,7 @@ class Tap:
 
     def skip(self, name, why):
         self.results.append(True)
-        print(f"ok {len(self.results)} - {name} # SKIP {why}", flush=True)
+        print(f"ok {len(self.results)} - {name}: {why} # SKIP {why}", flush=True)  # Meson's summary keeps names only
 
     def done(self):
         print(f"1..{len(self.results)}", flush=True)
