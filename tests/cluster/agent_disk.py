@@ -14,7 +14,7 @@ INSIDE, SIZE, INODES = "AGENT_DISK_INSIDE", "100m", 100
 
 def reserve(st):
     """An agent that must leave more free than there is takes not one byte."""
-    h, app = st.hosts[0], st.app("reserve", {"strategy": {"deadlines": {"host": "4s"}}}).push("1").push("2").up("1")
+    h, app = st.hosts[0], st.app("reserve", {"strategy": {"deadlines": {"host": "12s"}}}).push("1").push("2").up("1")
     pid = app.server()
     h.agent.kill(15)
     usual, h.agent.argv = h.agent.argv, h.agent.argv + ["--reserve", str(1 << 30)]

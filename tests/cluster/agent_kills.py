@@ -29,7 +29,7 @@ def agent_restarts(st):
 def wide_app(st, bake):
     """The one app that runs in both regions, on the port of each host."""
     more = {"targets": {"labels": {"solo": None, "role": "web"}}, "regions": [{"name": "eu"}, {"name": "us", "after": "eu", "bake": bake}], "run": {"env": {"PORT": "{{ labels.port }}"}},
-            "strategy": {"rolling": {"batch": 1}, "maxUnavailable": 2, "failureBudget": 1, "deadlines": {"host": "3s", "progress": "20s"}},
+            "strategy": {"rolling": {"batch": 1}, "maxUnavailable": 2, "failureBudget": 1, "deadlines": {"host": "8s", "progress": "20s"}},
             "health": {"ready": {"http": "http://127.0.0.1:{{ labels.port }}/healthz"}}}
     if not hasattr(st, "wide"):
         st.wide = st.app("wide", port=st.hosts[0].port)
