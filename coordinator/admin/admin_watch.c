@@ -57,7 +57,8 @@ bool admin_backlogged(const struct admin_conn *c)
 	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->pipe) > ADMIN_BACKLOG_WAIT;
 }
 
-/* True when there is nothing more for now. */
+/* Sends a bounded number of events. True when the last one there is has been sent; false when more are left
+ * for the next tick. */
 static bool send_events(struct admin_conn *c)
 {
 	for (int i = 0; i < EVENTS_PER_TICK && !c->closing && !admin_backlogged(c); i++) {

@@ -34,6 +34,16 @@ struct command *step_command(struct step *s, enum command_kind kind, const char 
 	return c;
 }
 
+bool step_results(struct step *s, struct task_result *v, size_t nr)
+{
+	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
+	if (c == NULL)
+		return false;
+	c->results.v = v;
+	c->results.nr = nr;
+	return true;
+}
+
 const char *step_wave_name(struct step *s, uint32_t wave)
 {
 	return arena_printf(s->a, "wave %u (%s)", wave + 1, s->v->waves[wave].region.s);

@@ -29,6 +29,9 @@ void step_reason(struct step *s, const char *object, struct wall_ms until, const
 void step_look_again(struct step *s, struct wall_ms at); /* the earliest wins */
 /* A fresh command of the update, or NULL when it is full: the rest is for the next step. */
 struct command *step_command(struct step *s, enum command_kind kind, const char *reason);
+/* What was judged here, as one command of the update. `v` lives in the step's arena. False when there is
+ * nothing to say, or no room for it. */
+bool step_results(struct step *s, struct task_result *v, size_t nr);
 const char *step_wave_name(struct step *s, uint32_t wave); /* "wave 2 (eu-west)", counted from 1 */
 
 bool task_in_hand(const struct task *t); /* assigned, forward or back, and not ended */

@@ -80,10 +80,5 @@ bool tasks_sweep(struct step *s)
 		else if (task_in_hand(&s->v->tasks[i]))
 			look_again_for(s, i);
 	}
-	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
-	if (c == NULL)
-		return false;
-	c->results.v = v;
-	c->results.nr = nr;
-	return true;
+	return step_results(s, v, nr);
 }

@@ -91,12 +91,7 @@ static bool late_failures(struct step *s, uint32_t w)
 					       .cause = CAUSE_VERSION,
 					       .reason = "became unhealthy after it was healthy"};
 	}
-	struct command *c = nr == 0 ? NULL : step_command(s, COMMAND_TASK_RESULTS, "");
-	if (c == NULL)
-		return false;
-	c->results.v = v;
-	c->results.nr = nr;
-	return true;
+	return step_results(s, v, nr);
 }
 
 static void say_rolling(struct step *s, uint32_t w)

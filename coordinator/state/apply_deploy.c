@@ -169,16 +169,6 @@ static struct target from_of(struct apply *ap, const struct name *host, const st
 	return digest_none(&p.stable.id) ? p.current : p.stable;
 }
 
-static void put_task_of(struct apply *ap, const struct task *t)
-{
-	uint8_t place[8];
-	struct key k = key_id(TABLE_TASK_OF, t->deployment);
-	key_name(&k, &t->host);
-	put_u32(place, t->wave);
-	put_u32(place + 4, t->position);
-	put_raw(ap->st, &k, place, sizeof place);
-}
-
 static void put_rows(struct apply *ap, struct deployment *d)
 {
 	const struct command_deploy *dp = &ap->c->deploy;

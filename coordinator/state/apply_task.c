@@ -295,13 +295,46 @@ int apply_results(struct apply *ap)
 /* ---- hosts that come late
  * ----------------------------------------------------------------------------------------- */
 
+/* A wave that has failed hands out nothing: the newcomer waits for `retry`, and is left alone when the
+ * rollout goes back. */
+static const char *newcomer_reason(const struct wave *w)
+{
+	return w->state == WAVE_FAILED ? "joined late; its wave has failed, so it waits for `retry`"
+				       : "joined late";
+}
+
+static void put_newcomer(struct apply *ap, struct deployment *d, struct wave *w, const struct name *host)
+{
+	struct task t = {.deployment = d->id,
+			 .host = *host,
+			 .wave = w->index,
+			 .position = d->hosts_nr,
+			 .state = TASK_QUEUED,
+			 .direction = DIRECTION_FORWARD,
+			 .reason = newcomer_reason(w),
+			 .state_since = ap->c->at};
+	d->hosts_nr++;
+	put_deployment(ap, d);
+	put_task(ap, &t);
+	put_task_of(ap, &t);
+	/* What was decided of the wave without the newcomer is decided anew. */
+	w->revision++;
+	put_wave(ap, w);
+	*apply_change(ap, CHANGE_TASK) = (struct change){.kind = CHANGE_TASK,
+							 .app = d->app,
+							 .host = t.host,
+							 .deployment = d->id,
+							 .wave = t.wave,
+							 .to = TASK_QUEUED,
+							 .reason = t.reason};
+}
+
 int apply_join(struct apply *ap)
 {
 	struct deployment d;
 	struct wave w;
 	struct host h;
-	struct task t, old;
-	uint8_t place[8];
+	struct task old;
 	if (view_deployment(ap->st, ap->a, ap->c->join.deployment, &d) != E_OK ||
 	    sm_terminal(&rollout_machine, (int)d.state) || d.back)
 		return apply_refuse(ap, E_CONFLICT, "the rollout takes no more hosts");
@@ -311,35 +344,6 @@ int apply_join(struct apply *ap)
 		return apply_refuse(ap, E_NOT_FOUND, "no such wave or host");
 	if (view_task(ap->st, ap->a, d.id, &h.name, &old) == E_OK && old.state != TASK_SKIPPED)
 		return E_OK;
-	/* A wave that has failed hands out nothing: the newcomer waits for `retry`, and is left alone when
-	 * the rollout goes back. */
-	const char *why = w.state == WAVE_FAILED ? "joined late; its wave has failed, so it waits for `retry`"
-						 : "joined late";
-	t = (struct task){.deployment = d.id,
-			  .host = h.name,
-			  .wave = w.index,
-			  .position = d.hosts_nr,
-			  .state = TASK_QUEUED,
-			  .direction = DIRECTION_FORWARD,
-			  .reason = why,
-			  .state_since = ap->c->at};
-	d.hosts_nr++;
-	put_deployment(ap, &d);
-	put_task(ap, &t);
-	/* What was decided of the wave without the newcomer is decided anew. */
-	w.revision++;
-	put_wave(ap, &w);
-	struct key k = key_id(TABLE_TASK_OF, d.id);
-	key_name(&k, &t.host);
-	put_u32(place, t.wave);
-	put_u32(place + 4, t.position);
-	put_raw(ap->st, &k, place, sizeof place);
-	*apply_change(ap, CHANGE_TASK) = (struct change){.kind = CHANGE_TASK,
-							 .app = d.app,
-							 .host = t.host,
-							 .deployment = d.id,
-							 .wave = t.wave,
-							 .to = TASK_QUEUED,
-							 .reason = why};
+	put_newcomer(ap, &d, &w, &h.name);
 	return E_OK;
 }

@@ -47,6 +47,7 @@ void put_host(struct apply *ap, const struct host *v);
 void put_deployment(struct apply *ap, const struct deployment *v);
 void put_wave(struct apply *ap, const struct wave *v);
 void put_task(struct apply *ap, const struct task *v);
+void put_task_of(struct apply *ap, const struct task *v); /* where the task of a host is found */
 void put_placement(struct apply *ap, const struct placement *v);
 void put_raw(struct state *st, const struct key *k, const void *p, size_t n);
 bool get_raw(struct state *st, const struct key *k, struct store_slice *out);

@@ -68,6 +68,16 @@ DEFINE_PUT(put_wave, wave, wave_encode, wave_key(v))
 DEFINE_PUT(put_task, task, task_encode, task_key(v))
 DEFINE_PUT(put_placement, placement, placement_encode, key_names(TABLE_PLACEMENT, &v->host, &v->app))
 
+void put_task_of(struct apply *ap, const struct task *t)
+{
+	uint8_t place[8];
+	struct key k = key_id(TABLE_TASK_OF, t->deployment);
+	key_name(&k, &t->host);
+	put_u32(place, t->wave);
+	put_u32(place + 4, t->position);
+	put_raw(ap->st, &k, place, sizeof place);
+}
+
 int apply_refuse(struct apply *ap, int code, const char *fmt, ...)
 {
 	char text[512];
