@@ -3,7 +3,6 @@
 import argparse
 import json
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -210,7 +209,6 @@ def main():
     p.add_argument("--no-drain", action="store_true", help="the control: without draining, requests must fail")
     p.add_argument("--keep", action="store_true", help="keep the folder with all logs and files")
     args = p.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     demo, code = Demo(args), 1
     demo.fleet = f.Fleet(REGIONS, prefix="wavetrain-demo-")
     try:

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -223,15 +222,10 @@ def main():
     if not shutil.which("strace"):
         tap.check("strace is installed", False)
         return tap.done()
-    fleet.become_subreaper()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-disk-"))
-    try:
+    with fleet.folder_of_processes("wavetrain-disk-") as folder:
         for part in (injected, full_at_start, tmpfs):
             (folder / part.__name__).mkdir()
             part(folder / part.__name__)
-    finally:
-        fleet.kill_all_children()
-        shutil.rmtree(folder, ignore_errors=True)
     return tap.done()
 
 

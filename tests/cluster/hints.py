@@ -55,13 +55,7 @@ def story(fl):
 
 def main():
     fl = f.Fleet({"eu": 2, "us": 2}, poll_wait_ms=3000, prefix="wavetrain-hints-")
-    try:
-        story(fl)
-    except Exception as e:  # noqa: BLE001: whatever it was, the test failed, and the logs say more
-        tap.early(e, fl.co.process.tail())
-    finally:
-        fl.close()
-    return tap.done()
+    return f.run_story(fl, story, tap, lambda: [fl.co.process.tail()])
 
 
 sys.exit(main())

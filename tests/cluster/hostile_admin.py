@@ -15,7 +15,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -341,17 +340,12 @@ def closed_pipe(w):
 def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192) if hard > 0 else 8192, hard))  # crowds of connections
-    fleet.become_subreaper()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-admin-"))
-    try:
+    with fleet.folder_of_processes("wavetrain-admin-") as folder:
         w = World(folder)
         for part in (specs, hostile_deploys, frames, texts, crowds, people):
             part(w)
         w.co.process.kill(15)
         tap.check("it stops in order", w.co.process.p.returncode == 0, w.co.process.tail())
-    finally:
-        fleet.kill_all_children()
-        shutil.rmtree(folder, ignore_errors=True)
     return tap.done()
 
 

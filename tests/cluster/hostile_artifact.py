@@ -8,12 +8,10 @@ import gzip
 import hashlib
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 
@@ -261,17 +259,12 @@ def full_disk(w):
 
 
 def main():
-    fleet.become_subreaper()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-artifact-"))
-    try:
+    with fleet.folder_of_processes("wavetrain-artifact-") as folder:
         w = World(folder)
         for part in (archives, folders, liars, broken, huge, full_disk):
             part(w)
         w.co.process.kill(15)
         tap.check("it stops in order", w.co.process.p.returncode == 0, w.co.process.tail())
-    finally:
-        fleet.kill_all_children()
-        shutil.rmtree(folder, ignore_errors=True)
     return tap.done()
 
 

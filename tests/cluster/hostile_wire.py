@@ -6,13 +6,11 @@ usage: hostile_wire.py   (WAVETRAIN_BUILD names the build folder)
 """
 import os
 import pathlib
-import shutil
 import socket
 import ssl
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -339,10 +337,8 @@ def artifacts_refuse(w, old):
 
 
 def main():
-    fleet.become_subreaper()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-wire-"))
-    (folder / "other").mkdir()
-    try:
+    with fleet.folder_of_processes("wavetrain-wire-") as folder:
+        (folder / "other").mkdir()
         w = World(folder)
         w.served("at first")
         pid = w.pid()
@@ -354,9 +350,6 @@ def main():
         half_frames(w, pid, sockets)
         flood(w, pid, sockets)
         tap.check("it is the same process, and it stops in order", w.pid() == pid and stopped(w) == 0, w.co.process.tail())
-    finally:
-        fleet.kill_all_children()
-        shutil.rmtree(folder, ignore_errors=True)
     return tap.done()
 
 

@@ -96,13 +96,7 @@ class Story:
 
 def main():
     s = Story()
-    try:
-        s.run()
-    except Exception as e:  # noqa: BLE001: whatever it was, the test failed
-        tap.early(e, json.dumps(s.newest(), indent=1)[:4000], *(h.agent.tail(700) for h in s.fl.hosts))
-    finally:
-        s.fl.close()
-    return tap.done()
+    return f.run_story(s.fl, lambda _: s.run(), tap, lambda: [json.dumps(s.newest(), indent=1)[:4000], *(h.agent.tail(700) for h in s.fl.hosts)])
 
 
 sys.exit(main())

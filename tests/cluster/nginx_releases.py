@@ -134,13 +134,7 @@ def story(fl):
 
 def main():
     fl = f.Fleet({"eu": 6}, poll_wait_ms=3000, prefix="wavetrain-nginx-")
-    try:
-        story(fl)
-    except Exception as e:  # noqa: BLE001: whatever it was, the test failed, and the logs say more
-        tap.early(e, *(h.agent.tail() for h in fl.hosts[:2]))
-    finally:
-        fl.close()
-    return tap.done()
+    return f.run_story(fl, story, tap, lambda: [h.agent.tail() for h in fl.hosts[:2]])
 
 
 sys.exit(main())

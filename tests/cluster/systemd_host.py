@@ -8,7 +8,6 @@ import json
 import pathlib
 import re
 import shutil
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -291,7 +290,6 @@ def main():
     if sys.argv[1:] not in (["v1"], ["v2"]):
         print(__doc__, file=sys.stderr)
         return 64
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     host = nspawn.Machine([f.WAVETRAIND, f.WAVETRAIN, f.AGENT, f.EXEC, f.UNPACK, f.SERVICE], cgroup_v2=sys.argv[1] == "v2")
     story = Story(host)
     try:

@@ -10,6 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
+from tap import Tap  # noqa: E402
 
 FILE = """schema: wavetrain/v1
 app: shop
@@ -24,6 +25,8 @@ run:
 health:
   ready: { http: "http://127.0.0.1:{{ labels.port }}/healthz", interval: 200ms, timeout: 1s, pass: 2, deadline: 20s }
 """
+
+tap = Tap()
 
 
 def app(fl):
@@ -48,22 +51,14 @@ def story(fl):
     host.sock.unlink(missing_ok=True)
     host.start()
     f.wait_for("the program waits to be started again", lambda: app(fl).get("health") == "unhealthy", seconds=20, step=0.1)
-    print("ok 1 - the agent began while the program waited")
+    tap.check("the agent began while the program waited", True)
     f.wait_for("it is healthy", lambda: app(fl).get("health") == "healthy", seconds=40)
-    print("ok 2 - it was started again and is healthy\n1..2")
+    tap.check("it was started again and is healthy", True)
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     fl = f.Fleet({"eu": 1}, poll_wait_ms=500)
-    try:
-        story(fl)
-    except (RuntimeError, TimeoutError) as e:
-        print(f"not ok 1 - {e}\n# {fl.hosts[0].agent.tail() if fl.hosts else ''}\n1..1")
-        return 1
-    finally:
-        fl.close()
-    return 0
+    return f.run_story(fl, story, tap, lambda: [h.agent.tail() for h in fl.hosts])
 
 
 if __name__ == "__main__":

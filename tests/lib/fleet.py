@@ -3,6 +3,7 @@ folder and on free ports of 127.0.0.1; `close` ends every process that was start
 
 Paths of programs come from WAVETRAIN_BUILD (the build folder; the default is `build` of this tree).
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -48,8 +50,9 @@ def wait_for(what, cond, seconds=30.0, step=0.05):
     raise TimeoutError(f"{what}: not within {seconds:.0f} s")
 
 
-def become_subreaper():
-    """Orphans (programs whose exec was killed) become our children, so that none outlives us."""
+def own_processes():
+    """No process outlives us: orphans (programs whose exec was killed) become our children, and a TERM unwinds to what ends them."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -77,6 +80,18 @@ def kill_all_children():
                     time.sleep(0.02)
             except ChildProcessError:
                 time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def folder_of_processes(prefix):
+    """A temporary folder for a test and the processes it starts there; all of them, and it, are gone at the end."""
+    own_processes()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        kill_all_children()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Process:
@@ -230,7 +245,7 @@ class Fleet:
     """regions: {"eu": 4, ...}: hosts of each."""
 
     def __init__(self, regions, poll_wait_ms=5000, prefix="wavetrain-"):
-        become_subreaper()
+        own_processes()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
         self.regions, self.hosts, self.balancers, self.load = regions, [], [], None
         self.co = Coordinator(self.folder, poll_wait_ms)
@@ -249,6 +264,17 @@ class Fleet:
     def close(self):
         kill_all_children()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_story(fl, story, tap, logs):
+    """Tells `story` with the fleet and closes it. Whatever it raises is a failure, and the texts of logs() say more. The exit code of the test."""
+    try:
+        story(fl)
+    except Exception as e:  # noqa: BLE001: whatever it was, the test failed
+        tap.early(e, *logs())
+    finally:
+        fl.close()
+    return tap.done()
 
 
 def service_release(folder, version, start="exec ./demo-service \"$WAVETRAIN_VERSION\"\n"):

@@ -114,7 +114,7 @@ class Machine:
     the machine around it has given them to v1, a host of v2 has groups without limits."""
 
     def __init__(self, programs, cgroup_v2=True, name="wthost"):
-        f.become_subreaper()
+        f.own_processes()
         self.cgroup_v2 = cgroup_v2
         self.name, self.init, self.nspawn, self.boots = f"{name}-{os.getpid()}", None, None, 0
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-host-"))

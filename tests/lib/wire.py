@@ -58,6 +58,22 @@ def fields_of(p):
     return out
 
 
+def take(sock, n):
+    """n bytes, or None when the peer ends before; a peer that only says nothing raises TimeoutError."""
+    out = b""
+    while len(out) < n:
+        try:
+            more = sock.recv(n - len(out))
+        except TimeoutError:
+            raise
+        except OSError:
+            more = b""
+        if not more:
+            return None
+        out += more
+    return out
+
+
 # ---- the admin socket
 
 VERBS = {"app add": 1, "app list": 2, "env add": 4, "agents add": 9, "release push": 11, "plan": 17, "deploy": 18, "pause": 26, "audit list": 32}
@@ -88,16 +104,7 @@ class Admin:
             self.s.sendall(raw)
 
     def take(self, n):
-        out = b""
-        while len(out) < n:
-            try:
-                more = self.s.recv(n - len(out))
-            except ConnectionResetError:
-                more = b""
-            if not more:
-                return None
-            out += more
-        return out
+        return take(self.s, n)
 
     def reply(self):
         """The next reply as {number of its kind: fields}, or None at the end."""
@@ -175,18 +182,7 @@ class Peer:
             self.s.sendall(raw)
 
     def take(self, n):
-        out = b""
-        while len(out) < n:
-            try:
-                more = self.s.recv(n - len(out))
-            except TimeoutError:
-                raise
-            except OSError:
-                more = b""
-            if not more:
-                return None
-            out += more
-        return out
+        return take(self.s, n)
 
     def request(self, body, number=None):
         self.number += 1
