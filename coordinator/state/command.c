@@ -8,7 +8,27 @@
 #include "proto/command.pb-c.h"
 #include "proto/envelope.h"
 
-#define BODY(NAME) CMD__COMMAND__BODY_##NAME
+/* Each kind with its body, for both ways. */
+#define KINDS(X)                                                                                             \
+	X(CLUSTER_INIT, INIT)                                                                                \
+	X(APP_PUT, APP_PUT)                                                                                  \
+	X(ENV_PUT, ENV_PUT)                                                                                  \
+	X(HOST_ADD, HOST_ADD)                                                                                \
+	X(HOST_REMOVE, HOST_REMOVE)                                                                          \
+	X(RELEASE_ADD, RELEASE_ADD)                                                                          \
+	X(TARGET_RELEASE, TARGET_RELEASE)                                                                    \
+	X(DEPLOY, DEPLOY)                                                                                    \
+	X(VERB, VERB)                                                                                        \
+	X(ROLLOUT_MOVE, ROLLOUT_MOVE)                                                                        \
+	X(WAVE_MOVE, WAVE_MOVE)                                                                              \
+	X(ASSIGN, ASSIGN)                                                                                    \
+	X(TASK_RESULTS, RESULTS)                                                                             \
+	X(TASK_JOIN, JOIN)
+
+#define BODY_OF(KIND, BODY) [COMMAND_##KIND] = CMD__COMMAND__BODY_##BODY,
+static const Cmd__Command__BodyCase bodies[COMMAND_KIND_NR] = {KINDS(BODY_OF)};
+#define KIND_OF(KIND, BODY) [CMD__COMMAND__BODY_##BODY] = COMMAND_##KIND,
+static const enum command_kind kinds[] = {KINDS(KIND_OF)};
 
 /* ---- to a message
  * -------------------------------------------------------------------------------------------------- */
@@ -88,7 +108,6 @@ static void moves_message(struct arena *a, const struct command *c, Cmd__Command
 		x->superseded_by = c->rollout_move.superseded_by.v;
 		x->hosts_nr = c->rollout_move.hosts_nr;
 		m->rollout_move = x;
-		m->body_case = BODY(ROLLOUT_MOVE);
 	} else {
 		SMALL(WaveMove, wave_move, x);
 		x->deployment = c->wave_move.deployment.v;
@@ -97,7 +116,6 @@ static void moves_message(struct arena *a, const struct command *c, Cmd__Command
 		x->to = (uint32_t)c->wave_move.to;
 		x->revision = c->wave_move.revision;
 		m->wave_move = x;
-		m->body_case = BODY(WAVE_MOVE);
 	}
 }
 
@@ -108,7 +126,6 @@ static void verb_message(struct arena *a, const struct command *c, Cmd__Command 
 	x->verb = (uint32_t)c->verb.verb;
 	x->wave = c->verb.wave;
 	m->verb = x;
-	m->body_case = BODY(VERB);
 }
 
 static void join_message(struct arena *a, const struct command *c, Cmd__Command *m)
@@ -118,7 +135,6 @@ static void join_message(struct arena *a, const struct command *c, Cmd__Command 
 	x->wave = c->join.wave;
 	x->host = codec_text(a, c->join.host.s);
 	m->join = x;
-	m->body_case = BODY(JOIN);
 }
 
 static void nouns_message(struct arena *a, const struct command *c, Cmd__Command *m)
@@ -129,23 +145,22 @@ static void nouns_message(struct arena *a, const struct command *c, Cmd__Command
 		x->cluster_lo = c->init.cluster_lo;
 		x->name = codec_text(a, c->init.name.s);
 		m->init = x;
-		m->body_case = BODY(INIT);
 	} else if (c->kind == COMMAND_HOST_REMOVE) {
 		SMALL(HostRemove, host_remove, x);
 		x->name = codec_text(a, c->host_remove.s);
 		m->host_remove = x;
-		m->body_case = BODY(HOST_REMOVE);
 	} else {
 		SMALL(TargetRelease, target_release, x);
 		x->app = codec_text(a, c->target_release.app.s);
 		x->target = digest_bytes(a, &c->target_release.target);
 		m->target_release = x;
-		m->body_case = BODY(TARGET_RELEASE);
 	}
 }
 
 static void body_message(struct arena *a, const struct command *c, Cmd__Command *m)
 {
+	PRE(c->kind < COMMAND_KIND_NR);
+	m->body_case = bodies[c->kind];
 	switch (c->kind) {
 	case COMMAND_CLUSTER_INIT:
 	case COMMAND_HOST_REMOVE:
@@ -154,23 +169,18 @@ static void body_message(struct arena *a, const struct command *c, Cmd__Command 
 		return;
 	case COMMAND_APP_PUT:
 		m->app_put = app_message(a, &c->app);
-		m->body_case = BODY(APP_PUT);
 		return;
 	case COMMAND_ENV_PUT:
 		m->env_put = environment_message(a, &c->env);
-		m->body_case = BODY(ENV_PUT);
 		return;
 	case COMMAND_HOST_ADD:
 		m->host_add = host_message(a, &c->host);
-		m->body_case = BODY(HOST_ADD);
 		return;
 	case COMMAND_RELEASE_ADD:
 		m->release_add = release_message(a, &c->release);
-		m->body_case = BODY(RELEASE_ADD);
 		return;
 	case COMMAND_DEPLOY:
 		m->deploy = deploy_message(a, &c->deploy);
-		m->body_case = BODY(DEPLOY);
 		return;
 	case COMMAND_VERB:
 		verb_message(a, c, m);
@@ -181,19 +191,16 @@ static void body_message(struct arena *a, const struct command *c, Cmd__Command 
 		return;
 	case COMMAND_ASSIGN:
 		m->assign = assign_message(a, c);
-		m->body_case = BODY(ASSIGN);
 		return;
 	case COMMAND_TASK_RESULTS:
 		m->results = results_message(a, c);
-		m->body_case = BODY(RESULTS);
 		return;
 	case COMMAND_TASK_JOIN:
 		join_message(a, c, m);
 		return;
 	case COMMAND_KIND_NR:
-		break;
+		return;
 	}
-	PRE(!"a command kind without a message");
 }
 
 void command_encode(struct buf *out, const struct command *c)
@@ -321,76 +328,41 @@ static bool join_of(const Cmd__Join *m, struct command *c)
 	return name_set(&c->join.host, m->host);
 }
 
-/* 0 and E_* as command_decode. A kind we do not know has no body for us. */
-static int body_of(struct arena *a, const Cmd__Command *m, struct command *c)
+static bool body_of(struct arena *a, const Cmd__Command *m, struct command *c)
 {
-	static const enum command_kind kinds[] = {
-		[BODY(INIT)] = COMMAND_CLUSTER_INIT,
-		[BODY(APP_PUT)] = COMMAND_APP_PUT,
-		[BODY(ENV_PUT)] = COMMAND_ENV_PUT,
-		[BODY(HOST_ADD)] = COMMAND_HOST_ADD,
-		[BODY(HOST_REMOVE)] = COMMAND_HOST_REMOVE,
-		[BODY(RELEASE_ADD)] = COMMAND_RELEASE_ADD,
-		[BODY(TARGET_RELEASE)] = COMMAND_TARGET_RELEASE,
-		[BODY(DEPLOY)] = COMMAND_DEPLOY,
-		[BODY(VERB)] = COMMAND_VERB,
-		[BODY(ROLLOUT_MOVE)] = COMMAND_ROLLOUT_MOVE,
-		[BODY(WAVE_MOVE)] = COMMAND_WAVE_MOVE,
-		[BODY(ASSIGN)] = COMMAND_ASSIGN,
-		[BODY(RESULTS)] = COMMAND_TASK_RESULTS,
-		[BODY(JOIN)] = COMMAND_TASK_JOIN,
-	};
-	bool ok = false;
-	if (m->body_case == CMD__COMMAND__BODY__NOT_SET)
-		return E_VERSION;
-	c->kind = kinds[m->body_case];
 	switch (c->kind) {
 	case COMMAND_CLUSTER_INIT:
-		ok = init_of(m->init, c);
-		break;
+		return init_of(m->init, c);
 	case COMMAND_APP_PUT:
-		ok = app_of(a, m->app_put, &c->app);
-		break;
+		return app_of(a, m->app_put, &c->app);
 	case COMMAND_ENV_PUT:
-		ok = environment_of(a, m->env_put, &c->env);
-		break;
+		return environment_of(a, m->env_put, &c->env);
 	case COMMAND_HOST_ADD:
-		ok = host_of(a, m->host_add, &c->host);
-		break;
+		return host_of(a, m->host_add, &c->host);
 	case COMMAND_HOST_REMOVE:
-		ok = name_set(&c->host_remove, m->host_remove->name);
-		break;
+		return name_set(&c->host_remove, m->host_remove->name);
 	case COMMAND_RELEASE_ADD:
-		ok = release_of(a, m->release_add, &c->release);
-		break;
+		return release_of(a, m->release_add, &c->release);
 	case COMMAND_TARGET_RELEASE:
-		ok = target_release_of(m->target_release, c);
-		break;
+		return target_release_of(m->target_release, c);
 	case COMMAND_DEPLOY:
-		ok = deploy_of(a, m->deploy, &c->deploy);
-		break;
+		return deploy_of(a, m->deploy, &c->deploy);
 	case COMMAND_VERB:
-		ok = verb_of(m->verb, c);
-		break;
+		return verb_of(m->verb, c);
 	case COMMAND_ROLLOUT_MOVE:
-		ok = rollout_move_of(m->rollout_move, c);
-		break;
+		return rollout_move_of(m->rollout_move, c);
 	case COMMAND_WAVE_MOVE:
-		ok = wave_move_of(m->wave_move, c);
-		break;
+		return wave_move_of(m->wave_move, c);
 	case COMMAND_ASSIGN:
-		ok = assign_of(a, m->assign, c);
-		break;
+		return assign_of(a, m->assign, c);
 	case COMMAND_TASK_RESULTS:
-		ok = results_of(a, m->results, c);
-		break;
+		return results_of(a, m->results, c);
 	case COMMAND_TASK_JOIN:
-		ok = join_of(m->join, c);
-		break;
+		return join_of(m->join, c);
 	case COMMAND_KIND_NR:
 		break;
 	}
-	return ok ? E_OK : E_CORRUPT;
+	return false;
 }
 
 int command_decode(struct arena *a, const uint8_t *p, size_t n, struct command *out)
@@ -405,7 +377,10 @@ int command_decode(struct arena *a, const uint8_t *p, size_t n, struct command *
 	out->actor = codec_text(a, m->actor);
 	out->reason = codec_text(a, m->reason);
 	out->client_seq = m->client_seq;
-	return body_of(a, m, out);
+	if (m->body_case == CMD__COMMAND__BODY__NOT_SET)
+		return E_VERSION; /* a kind that we do not know has no body for us */
+	out->kind = kinds[m->body_case];
+	return body_of(a, m, out) ? E_OK : E_CORRUPT;
 }
 
 /* ---- replies
