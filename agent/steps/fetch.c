@@ -1,35 +1,29 @@
 #include "agent/steps/fetch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "agent/steps/fetch_file.h"
 #include "sys/curlloop.h"
-#include "sys/digest.h"
-#include "sys/fsio.h"
 
 /*
  *   PREPARE -> request -> (WRITE ...) -> FINISH -> told
  *      |         ^  |next server           |
  *      +- there already, verified: told    +- pieced together and wrong: once more from the start
  *
- * PREPARE, WRITE and FINISH are jobs of the thread pool, one at a time. While a job runs, `job` belongs to
- * the pool's thread and everything else to the loop.
+ * PREPARE, WRITE and FINISH are jobs of the thread pool, one at a time. While a job runs, `job` and
+ * `file` (but for what it is called and how large it is) belong to the pool's thread, everything else to the
+ * loop.
  */
 enum {
 	BLOCK = 512 * 1024,
 	CURL_BUFFER = 128 * 1024,
 	CONNECT_MS = 10 * 1000,
 	STALL_S = 30,
-	STALL_BYTES_S = 1024,
-	SHORT_HEX = 12
+	STALL_BYTES_S = 1024
 };
 
 enum job_kind { JOB_PREPARE = 1, JOB_WRITE, JOB_FINISH };
@@ -37,12 +31,10 @@ enum job_kind { JOB_PREPARE = 1, JOB_WRITE, JOB_FINISH };
 struct job {
 	uv_work_t work;
 	enum job_kind kind;
-	int fd;
 	bool there;	 /* PREPARE: the archive is complete */
 	bool from_start; /* WRITE: what the file holds goes first */
 	bool may_retry;	 /* FINISH: a wrong digest empties the file instead of removing it */
 	bool emptied;
-	uint64_t have; /* in the file, before and after */
 	uint8_t *data;
 	size_t len;
 	int code;
@@ -55,9 +47,7 @@ struct fetch {
 	uv_loop_t *loop;
 	fetch_cb cb;
 	void *ctx;
-	struct digest artifact;
-	uint64_t size, reserve;
-	char hex[DIGEST_HEX_CAP], dir[FSIO_PATH_CAP], partial[FSIO_PATH_CAP], final[FSIO_PATH_CAP];
+	struct fetch_file file;
 	char urls[FETCH_URLS_MAX][FETCH_URL_CAP];
 	size_t urls_nr, url, tried;
 	bool plain;
@@ -83,147 +73,11 @@ struct fetch {
 /* ---- in the pool's thread
  * ------------------------------------------------------------------------------------------- */
 
-static bool is_full(int errnum)
-{
-	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
-}
-
-static int fail_disk(struct err *e, int errnum, const char *what, const char *path)
-{
-	return err_sys(e, is_full(errnum) ? E_NO_SPACE : E_IO, errnum, "%s %s", what, path);
-}
-
-static bool matches(const struct fetch *f, int fd, struct err *e)
-{
-	struct digest d;
-	uint64_t size;
-	return lseek(fd, 0, SEEK_SET) == 0 && digest_of_fd(fd, &d, &size, e) == E_OK && size == f->size &&
-	       digest_eq(&d, &f->artifact);
-}
-
-/* Verified again: it may be as old as the host, and is parsed next. */
-static bool there_already(const struct fetch *f)
-{
-	struct stat st;
-	struct err e;
-	int fd = open(f->final, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->size &&
-		    matches(f, fd, &e);
-	close(fd);
-	if (!good)
-		unlink(f->final);
-	return good;
-}
-
-/* The lock is on the file that has the name now, not on one that was renamed or removed meanwhile. */
-static int lock_partial(const struct fetch *f, struct stat *st, struct err *e)
-{
-	struct stat named;
-	if (flock(f->job.fd, LOCK_EX | LOCK_NB) != 0 || fstat(f->job.fd, st) != 0 ||
-	    stat(f->partial, &named) != 0 || named.st_ino != st->st_ino || named.st_dev != st->st_dev)
-		return err_set(e, E_BUSY, "archive %.*s: another download of it is under way", SHORT_HEX,
-			       f->hex);
-	if (!S_ISREG(st->st_mode))
-		return err_set(e, E_IO, "%s is no regular file", f->partial);
-	return E_OK;
-}
-
-static int open_partial(struct fetch *f, struct err *e)
-{
-	struct stat st;
-	f->job.fd = open(f->partial, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (f->job.fd < 0)
-		return fail_disk(e, errno, "cannot open", f->partial);
-	int rc = lock_partial(f, &st, e);
-	if (rc != E_OK)
-		return rc;
-	f->job.have = (uint64_t)st.st_size;
-	if (f->job.have <= f->size)
-		return E_OK;
-	f->job.have = 0;
-	return ftruncate(f->job.fd, 0) == 0 ? E_OK : fail_disk(e, errno, "cannot empty", f->partial);
-}
-
-static int check_space(const struct fetch *f, struct err *e)
-{
-	uint64_t free_bytes, missing = f->size - f->job.have;
-	int rc = fsio_free_bytes(f->dir, &free_bytes, e);
-	if (rc != E_OK || (free_bytes >= missing && free_bytes - missing >= f->reserve))
-		return rc;
-	return err_set(e, E_NO_SPACE,
-		       "archive %.*s: %" PRIu64 " bytes to come + %" PRIu64 " reserve > %" PRIu64
-		       " bytes free in %s",
-		       SHORT_HEX, f->hex, missing, f->reserve, free_bytes, f->dir);
-}
-
-/* The lock comes first: nobody else names or removes either file now. */
-static int prepare(struct fetch *f, struct err *e)
-{
-	int rc = open_partial(f, e);
-	if (rc != E_OK)
-		return rc;
-	f->job.there = there_already(f);
-	if (!f->job.there)
-		return check_space(f, e);
-	unlink(f->partial);
-	f->job.have = f->size;
-	return E_OK;
-}
-
-/* What fits stays, and nothing stays that was not counted. */
 static int write_block(struct fetch *f, struct err *e)
 {
-	struct job *j = &f->job;
-	if (j->from_start && ftruncate(j->fd, 0) != 0)
-		return fail_disk(e, errno, "cannot empty", f->partial);
-	if (j->from_start)
-		j->have = 0;
-	for (size_t done = 0; done < j->len;) {
-		ssize_t n = pwrite(j->fd, j->data + done, j->len - done, (off_t)j->have);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int errnum = errno;
-			if (ftruncate(j->fd, (off_t)j->have) != 0)
-				unlink(f->partial);
-			return fail_disk(e, errnum, "cannot write", f->partial);
-		}
-		done += (size_t)n;
-		j->have += (uint64_t)n;
-	}
-	return E_OK;
-}
-
-static int drop_wrong(struct fetch *f, struct err *e)
-{
-	f->job.emptied = f->job.may_retry && ftruncate(f->job.fd, 0) == 0;
-	if (f->job.emptied) {
-		f->job.have = 0;
-		return E_OK;
-	}
-	unlink(f->partial);
-	return err_set(e, E_CORRUPT,
-		       "archive %s: the bytes given for it have another digest; they were removed", f->hex);
-}
-
-static int finish(struct fetch *f, struct err *e)
-{
-	/* What is on disk after a failed fsync is not known, though reading might look fine: it goes. */
-	if (fsync(f->job.fd) != 0) {
-		int errnum = errno;
-		unlink(f->partial);
-		return fail_disk(e, errnum, "cannot fsync", f->partial);
-	}
-	struct err unread = {0};
-	if (!matches(f, f->job.fd, &unread)) {
-		if (unread.code == E_OK)
-			return drop_wrong(f, e);
-		*e = unread;
-		return err_wrap(e, "%s", f->partial);
-	}
-	return fsio_rename(f->partial, f->final, e);
+	const struct job *j = &f->job;
+	int rc = j->from_start ? fetch_file_empty(&f->file, e) : E_OK;
+	return rc != E_OK ? rc : fetch_file_write(&f->file, j->data, j->len, e);
 }
 
 static void work_cb(uv_work_t *w)
@@ -233,13 +87,13 @@ static void work_cb(uv_work_t *w)
 	j->e = (struct err){0};
 	switch (j->kind) {
 	case JOB_PREPARE:
-		j->code = prepare(f, &j->e);
+		j->code = fetch_file_open(&f->file, &j->there, &j->e);
 		break;
 	case JOB_WRITE:
 		j->code = write_block(f, &j->e);
 		break;
 	case JOB_FINISH:
-		j->code = finish(f, &j->e);
+		j->code = fetch_file_finish(&f->file, j->may_retry, &j->emptied, &j->e);
 		break;
 	}
 }
@@ -259,8 +113,7 @@ static void begin_job(struct fetch *f, enum job_kind kind)
 
 static void free_fetch(struct fetch *f)
 {
-	if (f->job.fd >= 0)
-		close(f->job.fd);
+	fetch_file_close(&f->file);
 	free(f->job.data);
 	free(f->filling);
 	free(f);
@@ -281,9 +134,7 @@ static void stop_request(struct fetch *f)
 static void tell(struct fetch *f, int code, const struct err *e)
 {
 	stop_request(f);
-	if (f->job.fd >= 0)
-		close(f->job.fd); /* and with it the lock */
-	f->job.fd = -1;
+	fetch_file_close(&f->file);
 	fetch_cb cb = f->cb;
 	f->cb = NULL;
 	PRE(cb != NULL);
@@ -317,7 +168,7 @@ static void note_error(struct fetch *f)
 /* The answer has ended and all its bytes are on disk. */
 static void after_answer(struct fetch *f)
 {
-	if (f->have == f->size) {
+	if (f->have == f->file.size) {
 		f->job.may_retry = f->pieced && !f->once_more;
 		begin_job(f, JOB_FINISH);
 	} else if (f->answer == ANSWER_WITHOUT_RANGE) {
@@ -347,7 +198,7 @@ static void resume(struct fetch *f)
 
 static void after_write(struct fetch *f)
 {
-	f->have = f->job.have;
+	f->have = f->file.have;
 	if (f->filling_len > 0 || f->start_anew)
 		flush(f);
 	if (f->paused)
@@ -358,11 +209,11 @@ static void after_write(struct fetch *f)
 
 static void after_prepare(struct fetch *f)
 {
-	f->have = f->job.have;
+	f->have = f->file.have;
 	f->pieced = f->have > 0;
 	if (f->job.there)
 		tell(f, E_OK, NULL);
-	else if (f->have == f->size)
+	else if (f->have == f->file.size)
 		after_answer(f);
 	else
 		start_request(f, true);
@@ -370,7 +221,7 @@ static void after_prepare(struct fetch *f)
 
 static void after_finish(struct fetch *f)
 {
-	f->have = f->job.have;
+	f->have = f->file.have;
 	if (!f->job.emptied) {
 		tell(f, E_OK, NULL);
 		return;
@@ -389,7 +240,7 @@ static void work_done_cb(uv_work_t *w, int status)
 	if (f->closing) {
 		free_fetch(f);
 	} else if (j->code != E_OK) {
-		f->have = j->have;
+		f->have = f->file.have;
 		tell(f, j->code, &j->e);
 	} else if (j->kind == JOB_PREPARE) {
 		after_prepare(f);
@@ -411,14 +262,15 @@ static enum answer refuse(struct fetch *f, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
-	err_set(&f->request_error, code, "archive %.*s from %s: %s", SHORT_HEX, f->hex, f->urls[f->url], why);
+	err_set(&f->request_error, code, "archive %.*s from %s: %s", FETCH_SHORT_HEX, f->file.hex,
+		f->urls[f->url], why);
 	return ANSWER_REFUSED;
 }
 
 static enum answer judge_refusal(struct fetch *f, long status)
 {
 	if (status == 404) {
-		err_set(&f->request_error, E_NOT_FOUND, "archive %s is not at %s (http 404)", f->hex,
+		err_set(&f->request_error, E_NOT_FOUND, "archive %s is not at %s (http 404)", f->file.hex,
 			f->urls[f->url]);
 		return ANSWER_REFUSED;
 	}
@@ -440,7 +292,8 @@ static bool range_fits(const struct fetch *f)
 	return curl_easy_header(f->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
 	       sscanf(h->value, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64 "%n", &first, &last, &total, &end) ==
 		       3 &&
-	       h->value[end] == '\0' && first == f->have && last >= first && last < total && total == f->size;
+	       h->value[end] == '\0' && first == f->have && last >= first && last < total &&
+	       total == f->file.size;
 }
 
 static enum answer judge(struct fetch *f)
@@ -454,7 +307,7 @@ static enum answer judge(struct fetch *f)
 		return ANSWER_WITHOUT_RANGE;
 	if (status != 200 && !(ranged && status == 206))
 		return judge_refusal(f, status);
-	uint64_t missing = status == 206 ? f->size - f->have : f->size;
+	uint64_t missing = status == 206 ? f->file.size - f->have : f->file.size;
 	if (status == 200 && length >= 0 && (uint64_t)length != missing)
 		return refuse(f, E_CORRUPT, "it has %" PRId64 " bytes, not %" PRIu64, (int64_t)length,
 			      missing);
@@ -479,8 +332,8 @@ static size_t take_body(char *bytes, size_t one, size_t n, void *arg)
 		f->answer = judge(f);
 	if (f->answer != ANSWER_TAKEN)
 		return CURL_WRITEFUNC_ERROR;
-	if (n > f->size - on_the_way(f)) {
-		f->answer = refuse(f, E_CORRUPT, "it sends more than %" PRIu64 " bytes", f->size);
+	if (n > f->file.size - on_the_way(f)) {
+		f->answer = refuse(f, E_CORRUPT, "it sends more than %" PRIu64 " bytes", f->file.size);
 		return CURL_WRITEFUNC_ERROR;
 	}
 	if (n > BLOCK - f->filling_len) {
@@ -552,7 +405,7 @@ static void done(void *arg, CURLcode code)
 static void start_request(struct fetch *f, bool ranged)
 {
 	char url[FETCH_URL_CAP + 100], range[32];
-	snprintf(url, sizeof url, "%s/v1/artifacts/%s", f->urls[f->url], f->hex);
+	snprintf(url, sizeof url, "%s/v1/artifacts/%s", f->urls[f->url], f->file.hex);
 	snprintf(range, sizeof range, "%" PRIu64 "-", f->have);
 	f->answer = ANSWER_NONE;
 	f->request_ended = false;
@@ -639,21 +492,12 @@ static int take_urls(struct fetch *f, const struct fetch_config *c, struct err *
 
 static int take_config(struct fetch *f, const struct fetch_config *c, struct err *e)
 {
-	f->artifact = c->artifact;
-	f->size = c->size_bytes;
-	f->reserve = c->reserve_bytes;
 	f->plain = c->plain_for_tests;
-	digest_hex(&c->artifact, f->hex);
-	if (f->size == 0 || f->size > INT64_MAX)
-		return err_set(e, E_INVALID, "archive %.*s: a size of %" PRIu64 " bytes cannot be", SHORT_HEX,
-			       f->hex, f->size);
 	if (!f->plain && (c->tls.ca == NULL || c->tls.cert == NULL || c->tls.key == NULL))
 		return err_set(e, E_INVALID, "fetch: certificates on both sides are required");
-	snprintf(f->dir, sizeof f->dir, "%s", c->dir);
-	snprintf(f->final, sizeof f->final, "%s/%s", c->dir, f->hex);
-	if ((size_t)snprintf(f->partial, sizeof f->partial, "%s/%s.partial", c->dir, f->hex) >=
-	    sizeof f->partial)
-		return err_set(e, E_INVALID, "fetch: the path %.100s... is too long", c->dir);
+	int rc = fetch_file_init(&f->file, c->dir, &c->artifact, c->size_bytes, c->reserve_bytes, e);
+	if (rc != E_OK)
+		return rc;
 	return take_urls(f, c, e);
 }
 
@@ -665,7 +509,6 @@ int fetch_open(struct fetch **out, uv_loop_t *loop, const struct fetch_config *c
 	f->loop = loop;
 	f->cb = cb;
 	f->ctx = ctx;
-	f->job.fd = -1;
 	int rc = take_config(f, c, e);
 	if (rc != E_OK) {
 		free(f);
