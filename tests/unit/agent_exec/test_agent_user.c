@@ -1,10 +1,9 @@
 /* What wavetrain-exec gives to the agent's user, and what it does not. The path of the program comes in argv.
  */
-#include "tests/lib/test.h"
+#include "tests/unit/agent_exec/exec_world.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,36 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sys/unixsock.h"
-
-static const char *exec_path;
-static char root[80], sock[100];
-static pid_t exec_pid;
-
-static void exec_up(const char *agent_user)
+static void up_for(const char *agent_user)
 {
-	exec_pid = fork();
-	if (exec_pid == 0) {
-		int null = open("/dev/null", O_WRONLY);
-		dup2(null, 2);
-		execl(exec_path, exec_path, "--socket", sock, "--root", root, "--cgroup", "none",
-		      agent_user ? "--agent-user" : NULL, agent_user, NULL);
-		_exit(127);
-	}
-	int fd;
-	while (unixsock_connect(sock, &fd, NULL) != E_OK) {
-		assert_int_equal(waitpid(exec_pid, NULL, WNOHANG), 0);
-		poll(NULL, 0, 5);
-	}
-	close(fd);
-}
-
-static void exec_down(void)
-{
-	int how;
-	kill(exec_pid, SIGTERM);
-	assert_int_equal(waitpid(exec_pid, &how, 0), exec_pid);
-	exec_pid = 0;
+	const char *const args[] = {exec_path,	"--socket", sock,   "--root",
+				    root,	"--cgroup", "none", agent_user ? "--agent-user" : NULL,
+				    agent_user, NULL};
+	exec_pid = exec_spawn(exec_path, sock, args);
 }
 
 static int setup(void **s)
@@ -88,17 +63,17 @@ static void the_agents_user_gets_the_slots_and_the_socket_alone(void **s)
 	const struct passwd *nobody = getpwnam("nobody");
 	struct stat st;
 	assert_non_null(nobody);
-	exec_up(NULL);
+	up_for(NULL);
 	assert_int_equal(make_dir_as(nobody, "slots/before"), EACCES);
-	exec_down();
-	exec_up("nobody");
+	exec_down(SIGTERM);
+	up_for("nobody");
 	assert_int_equal(stat(sock, &st), 0);
 	assert_int_equal(st.st_uid, nobody->pw_uid);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(make_dir_as(nobody, "slots/after"), 0);
 	assert_int_equal(make_dir_as(nobody, "apps/after"), EACCES);
 	assert_int_equal(make_dir_as(nobody, "after"), EACCES);
-	exec_down();
+	exec_down(SIGTERM);
 }
 
 static void a_link_in_the_place_of_slots_is_not_followed(void **s)
