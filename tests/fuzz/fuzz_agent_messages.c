@@ -81,10 +81,8 @@ static void fleet(void)
 {
 	static const char *const regions[] = {"eu"};
 	test_fleet_init(&f);
-	test_fleet_app(&f, "shop");
-	test_fleet_env(&f, "prod");
+	test_fleet_shop(&f);
 	test_fleet_host(&f, "h1", "eu");
-	test_fleet_release(&f, "shop", "1.0");
 	PRE(test_fleet_deploy(&f, 1, "shop", "1.0", regions, 1) == E_OK);
 	PRE(test_fleet_assign(&f, 1, "h1", DIRECTION_FORWARD) == E_OK);
 }

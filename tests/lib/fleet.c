@@ -85,6 +85,13 @@ void test_fleet_release(struct test_fleet *f, const char *app, const char *versi
 	must(test_fleet_apply(f, &(struct command){.kind = COMMAND_RELEASE_ADD, .release = r}));
 }
 
+void test_fleet_shop(struct test_fleet *f)
+{
+	test_fleet_app(f, "shop");
+	test_fleet_env(f, "prod");
+	test_fleet_release(f, "shop", "1.0");
+}
+
 struct gather {
 	struct task *tasks;
 	size_t nr;

@@ -28,6 +28,8 @@ void test_fleet_app(struct test_fleet *f, const char *app);
 void test_fleet_env(struct test_fleet *f, const char *env);
 void test_fleet_host(struct test_fleet *f, const char *host, const char *region);
 void test_fleet_release(struct test_fleet *f, const char *app, const char *version);
+/* The app `shop`, its release 1.0 and the environment `prod`: what most stories begin with. */
+void test_fleet_shop(struct test_fleet *f);
 /* A target as the tests name them: id and artifact made of the version's letters; its file is "{}". */
 struct target test_target(const char *version);
 /* One wave per region, in the order given; all live hosts of each. Returns the code. */

@@ -13,10 +13,8 @@ static struct test_fleet f;
 static int setup(void **state)
 {
 	test_fleet_init(&f);
-	test_fleet_app(&f, "shop");
-	test_fleet_env(&f, "prod");
+	test_fleet_shop(&f);
 	test_fleet_host(&f, "eu-1", "eu");
-	test_fleet_release(&f, "shop", "1.0");
 	assert_int_equal(test_fleet_deploy(&f, ID, "shop", "1.0", regions, 1), E_OK);
 	assert_int_equal(test_fleet_assign(&f, ID, "eu-1", DIRECTION_FORWARD), E_OK);
 	return 0;

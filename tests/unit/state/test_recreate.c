@@ -9,11 +9,9 @@ static int setup(void **state)
 {
 	static struct test_fleet f;
 	test_fleet_init(&f);
-	test_fleet_app(&f, "shop");
-	test_fleet_env(&f, "prod");
+	test_fleet_shop(&f);
 	test_fleet_host(&f, "eu-1", "eu");
 	test_fleet_host(&f, "eu-2", "eu");
-	test_fleet_release(&f, "shop", "1.0");
 	test_fleet_release(&f, "shop", "2.0");
 	assert_int_equal(test_fleet_deploy(&f, OLD, "shop", "1.0", regions, 1), E_OK);
 	for (int i = 0; i < 2; i++) {

@@ -8,11 +8,9 @@ static int setup(void **state)
 {
 	static struct test_fleet f;
 	test_fleet_init(&f);
-	test_fleet_app(&f, "shop");
-	test_fleet_env(&f, "prod");
+	test_fleet_shop(&f);
 	test_fleet_host(&f, "eu-1", "eu");
 	test_fleet_host(&f, "us-1", "us");
-	test_fleet_release(&f, "shop", "1.0");
 	test_fleet_release(&f, "shop", "2.0");
 	*state = &f;
 	return 0;
@@ -159,25 +157,31 @@ static void a_removed_host_leaves_its_rollout_and_its_placements(void **state)
 	assert_int_equal(view_placement(f->st, &f->a, &host, &app, &p), E_NOT_FOUND);
 }
 
+static struct command a_deploy(struct test_fleet *f, const struct wave *w, const struct task *t,
+			       size_t tasks_nr)
+{
+	return (struct command){.kind = COMMAND_DEPLOY,
+				.deploy = {.deployment = {.id = {ONE},
+							  .app = test_name("shop"),
+							  .env = test_name("prod"),
+							  .target = test_target("1.0"),
+							  .state = ROLLOUT_RUNNING},
+					   .spec = "{}",
+					   .spec_len = 2,
+					   .state_index = f->index,
+					   .waves = w,
+					   .waves_nr = 1,
+					   .tasks = t,
+					   .tasks_nr = tasks_nr}};
+}
+
 static void two_hosts_in_one_place_are_refused(void **state)
 {
 	struct test_fleet *f = *state;
 	struct wave w = {.region = test_name("eu"), .state = WAVE_PENDING};
 	struct task t[] = {{.host = test_name("eu-1"), .state = TASK_QUEUED},
 			   {.host = test_name("us-1"), .state = TASK_QUEUED}};
-	struct command d = {.kind = COMMAND_DEPLOY,
-			    .deploy = {.deployment = {.id = {ONE},
-						      .app = test_name("shop"),
-						      .env = test_name("prod"),
-						      .target = test_target("1.0"),
-						      .state = ROLLOUT_RUNNING},
-				       .spec = "{}",
-				       .spec_len = 2,
-				       .state_index = f->index,
-				       .waves = &w,
-				       .waves_nr = 1,
-				       .tasks = t,
-				       .tasks_nr = 2}};
+	struct command d = a_deploy(f, &w, t, 2);
 	assert_int_equal(test_fleet_apply(f, &d), E_INVALID);
 	t[1].position = 1;
 	assert_int_equal(test_fleet_apply(f, &d), E_OK);
@@ -209,34 +213,17 @@ static void a_late_result_of_a_superseded_rollout_does_not_turn_current_back(voi
 	assert_string_equal(test_fleet_placement(f, "eu-1", "shop").current.version.s, "2.0");
 }
 
-static struct command a_deploy(struct test_fleet *f, const struct wave *w, const struct task *t)
-{
-	return (struct command){.kind = COMMAND_DEPLOY,
-				.deploy = {.deployment = {.id = {ONE},
-							  .app = test_name("shop"),
-							  .env = test_name("prod"),
-							  .target = test_target("1.0"),
-							  .state = ROLLOUT_RUNNING},
-					   .spec = "{}",
-					   .spec_len = 2,
-					   .state_index = f->index,
-					   .waves = w,
-					   .waves_nr = 1,
-					   .tasks = t,
-					   .tasks_nr = 1}};
-}
-
 static void a_file_that_is_not_the_one_of_the_target_is_refused(void **state)
 {
 	struct test_fleet *f = *state;
 	struct wave w = {.region = test_name("eu"), .state = WAVE_PENDING};
 	struct task t = {.host = test_name("eu-1"), .state = TASK_QUEUED};
-	struct command d = a_deploy(f, &w, &t);
+	struct command d = a_deploy(f, &w, &t, 1);
 	d.deploy.spec = "{ }";
 	d.deploy.spec_len = 3;
 	assert_int_equal(test_fleet_apply(f, &d), E_INVALID);
 	assert_non_null(strstr(f->reply.text, "digest"));
-	d = a_deploy(f, &w, &t);
+	d = a_deploy(f, &w, &t, 1);
 	assert_int_equal(test_fleet_apply(f, &d), E_OK);
 }
 

@@ -144,10 +144,8 @@ static void the_same_log_gives_the_same_bytes(void **state)
 	test_fleet_init(&g);
 	for (int i = 0; i < 2; i++) {
 		struct test_fleet *x = i == 0 ? f : &g;
-		test_fleet_app(x, "shop");
-		test_fleet_env(x, "prod");
+		test_fleet_shop(x);
 		test_fleet_host(x, "eu-1", "eu");
-		test_fleet_release(x, "shop", "1.0");
 	}
 	struct digest a = state_digest(f->st), b = state_digest(g.st);
 	assert_true(digest_eq(&a, &b));

@@ -70,13 +70,11 @@ static void put_task_state(const char *host, enum task_state state, enum directi
 static void begin(enum rollout_state state, bool back)
 {
 	test_fleet_init(&f);
-	test_fleet_app(&f, "shop");
-	test_fleet_env(&f, "prod");
+	test_fleet_shop(&f);
 	test_fleet_host(&f, "eu-1", "eu");
 	test_fleet_host(&f, "eu-2", "eu");
 	test_fleet_host(&f, "us-1", "us");
 	test_fleet_host(&f, "us-2", "us");
-	test_fleet_release(&f, "shop", "1.0");
 	assert_int_equal(test_fleet_deploy(&f, ID, "shop", "1.0", regions, 2), E_OK);
 	put_wave_state(0, WAVE_FAILED);
 	put_wave_state(1, WAVE_BAKING);
