@@ -1,7 +1,7 @@
 /*
  * Frames of the admin socket from either side: a server takes requests and data from any local user, the
- * program takes replies from whoever listens on the socket. The first byte chooses; replies are also shown as
- * text and as JSON.
+ * program takes replies from whoever listens on the socket. The first byte says which side, and which command the
+ * reply is taken for; replies are also shown as text and as JSON.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,9 +13,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
-static void show(const Admin__Reply *r)
+/* The reply need not be what was asked for. */
+static void show(const struct command_row *asked, const Admin__Reply *r)
 {
-	struct cli c = {.args = {.format = FORMAT_TEXT}, .out = {.width = 80, .utf8 = true}};
+	struct cli c = {.args = {.row = asked, .format = FORMAT_TEXT}, .out = {.width = 80, .utf8 = true}};
 	struct buf out;
 	arena_init(&c.arena);
 	buf_init(&out);
@@ -27,12 +28,12 @@ static void show(const Admin__Reply *r)
 	arena_done(&c.arena);
 }
 
-static void take_reply(const uint8_t *p, size_t n)
+static void take_reply(const struct command_row *asked, const uint8_t *p, size_t n)
 {
 	Admin__Reply *r = admin__reply__unpack(NULL, n, p);
 	if (!r)
 		return;
-	show(r);
+	show(asked, r);
 	admin__reply__free_unpacked(r, NULL);
 }
 
@@ -53,9 +54,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n < 1)
 		return 0;
 	bool reply = p[0] & 1;
+	const struct command_row *asked = &commands_table[(p[0] >> 1) % commands_nr];
 	for (p++, n--; commands_frame_next(p, n, COMMANDS_FRAME_REQUEST_MAX, &body, &len) == FRAME_WHOLE;) {
 		if (reply)
-			take_reply(body, len);
+			take_reply(asked, body, len);
 		else
 			take_request(body, len);
 		p += COMMANDS_FRAME_HEAD + len;
