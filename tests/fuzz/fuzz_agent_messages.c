@@ -118,7 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	struct events *events = events_new(16, 1);
 	drive = drive_new(&cfg, &ports, f.st, events);
 	drive_lead(drive, f.now);
-	drive_session_opened(drive, 1, &host, 0, f.now);
+	drive_session_opened(drive, 1, &host, 1, f.now);
+	PRE(!dropped); /* else nothing below would be heard */
 	talk(p, n);
 	commit_all();
 	drive_free(drive);
