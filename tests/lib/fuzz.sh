@@ -15,15 +15,30 @@ run_canary() {
 	fi
 }
 
+# What a reader of the last lines needs to see it again: what was found, and the input.
+found_what() { # LOG ARTIFACT-PREFIX
+	local artifact
+	grep -oE 'BUG: .*|runtime error: .*|^SUMMARY: .*' "$1" | head -2 || true
+	for artifact in "$2"*; do
+		[ ! -f "$artifact" ] || echo "input (base64): $(base64 -w0 "$artifact" | head -c 8192)"
+	done
+}
+
 run_target() { # PROGRAM NAME CORPUS SEEDS SECONDS
-	local log=build-fuzz/$2.log found
-	if "$1" -seed="${FUZZ_SEED:-1}" -max_total_time="$5" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="build-fuzz/$2-" "$3" "$4" >"$log" 2>&1; then
-		# A target that reaches nothing of ours finds nothing: "cov" counts the edges it has been through.
-		found=$(grep -oE 'cov: [0-9]+' "$log" | tail -1)
-		echo "pass fuzz/$2 $(grep -oE '^#[0-9]+' "$log" | tail -1) runs, ${found:-cov: 0}"
-	else
+	local log=build-fuzz/$2.log artifact=$PWD/build-fuzz/$2- edges floor
+	floor=$(sed -n "s/^${2#fuzz_} //p" tests/fuzz/floors)
+	rm -f "$artifact"*
+	if ! "$1" -seed="${FUZZ_SEED:-1}" -max_total_time="$5" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$artifact" "$3" "$4" >"$log" 2>&1; then
 		tail -30 "$log" >&2
-		echo "fail fuzz/$2: see $log"
+		echo "fail fuzz/$2: $(found_what "$log" "$artifact" | paste -sd ' '), see $log"
+		return
+	fi
+	# A target that reaches nothing of ours finds nothing: "cov" counts the edges it has been through.
+	edges=$(grep -oE 'cov: [0-9]+' "$log" | tail -1 | tr -dc 0-9)
+	if [ "${edges:-0}" -lt "${floor:-999999}" ]; then
+		echo "fail fuzz/$2: went through ${edges:-0} edges, tests/fuzz/floors wants ${floor:-a row for it}"
+	else
+		echo "pass fuzz/$2 $(grep -oE '^#[0-9]+' "$log" | tail -1) runs, cov: $edges"
 	fi
 }
 
