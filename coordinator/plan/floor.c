@@ -69,13 +69,14 @@ static void add_domains(struct floors *f, struct arena *a, enum domain_kind kind
 
 static void count_task(struct floors *f, const struct task *t, const struct host_view *h, size_t i)
 {
+	f->in_hand[i] = in_hand(t->state);
 	for (size_t k = 0; k < KINDS; k++) {
 		struct domain *d = &f->v[f->of[i * KINDS + k]];
 		if (!counts(t))
 			continue;
 		d->hosts++;
 		d->available += h->avail == AVAIL_UP;
-		d->commanded += h->avail == AVAIL_UP && in_hand(t->state);
+		d->commanded += h->avail == AVAIL_UP && f->in_hand[i];
 	}
 }
 
@@ -85,6 +86,7 @@ void floors_init(struct floors *f, struct arena *a, const struct task *tasks, co
 	*f = (struct floors){0};
 	f->v = arena_array(a, struct domain, 2 * nr + 1);
 	f->of = arena_array(a, uint32_t, KINDS * nr);
+	f->in_hand = arena_array(a, bool, nr);
 	for (enum domain_kind k = DOMAIN_GROUP; k <= DOMAIN_REGION; k++)
 		add_domains(f, a, k, hosts, nr);
 	for (size_t i = 0; i < nr; i++)
@@ -96,7 +98,8 @@ void floors_init(struct floors *f, struct arena *a, const struct task *tasks, co
 
 const struct domain *floors_forbids(const struct floors *f, const struct host_view *hosts, size_t i)
 {
-	if (hosts[i].avail != AVAIL_UP)
+	/* In hand already, and about to be told something else: it takes nobody else out. */
+	if (hosts[i].avail != AVAIL_UP || f->in_hand[i])
 		return NULL;
 	for (size_t k = 0; k < KINDS; k++) {
 		const struct domain *d = &f->v[f->of[i * KINDS + k]];
@@ -108,8 +111,9 @@ const struct domain *floors_forbids(const struct floors *f, const struct host_vi
 
 void floors_take(struct floors *f, const struct host_view *hosts, size_t i)
 {
-	for (size_t k = 0; k < KINDS; k++)
+	for (size_t k = 0; k < KINDS && !f->in_hand[i]; k++)
 		f->v[f->of[i * KINDS + k]].commanded += hosts[i].avail == AVAIL_UP;
+	f->in_hand[i] = true;
 }
 
 const char *domain_text(const struct domain *d, permille p, struct arena *a)

@@ -2,7 +2,7 @@
  * floor.h: the availability floor, D2. A domain is the group (all hosts of the rollout), a zone or a region.
  * For each domain d: N(d) hosts, a(d) available, c(d) available but already commanded; f(d) = ceil(p * N(d)).
  * Taking one more available host out is legal iff a(d) - c(d) - 1 >= f(d) in each of its domains. An
- * unavailable host costs nothing.
+ * unavailable host costs nothing, nor does one that is commanded already and is now told something else.
  */
 #ifndef PLAN_FLOOR_H
 #define PLAN_FLOOR_H
@@ -20,7 +20,8 @@ struct domain {
 struct floors {
 	struct domain *v;
 	size_t nr;
-	uint32_t *of; /* tasks_nr x 3: the domains of each task */
+	uint32_t *of;  /* tasks_nr x 3: the domains of each task */
+	bool *in_hand; /* tasks_nr: counted as commanded already */
 };
 
 /* ceil(p * n / 1000) */

@@ -70,8 +70,9 @@ struct plan_update {
 void plan_step(const struct view *v, const struct plan_event *ev, struct arena *a, struct plan_update *out);
 
 /*
- * Can these waves be carried out at all with these limits (D2: N - f < 1 without surge is refused)? E_OK, or
- * E_INFEASIBLE with the arithmetic of the first domain that forbids it in *why. `hosts` parallel to `tasks`.
+ * Can these waves be carried out, and taken back, at all with these limits (D2: N - f < 1 without surge is
+ * refused)? E_OK, or E_INFEASIBLE with the arithmetic of the first domain that forbids it in *why. `hosts`
+ * parallel to `tasks`.
  */
 must_check int plan_feasible(const struct limits *l, const struct task *tasks, const struct host_view *hosts,
 			     size_t nr, struct arena *a, const char **why);

@@ -72,27 +72,38 @@ void step_not_heard(struct step *s, const char *object, const char *host)
 	step_look_again(s, until);
 }
 
+/* The first domain that a floor of p would close for good, in words; NULL when there is none. */
+static const char *closed_by(permille p, const char *key, const struct task *tasks,
+			     const struct host_view *hosts, size_t nr, struct arena *a)
+{
+	static const char *const kinds[] = {"", "the group", "zone", "region"};
+	struct floors f;
+	floors_init(&f, a, tasks, hosts, nr, p);
+	for (size_t i = 0; i < f.nr; i++) {
+		const struct domain *d = &f.v[i];
+		if (d->hosts > d->floor || d->hosts == 0)
+			continue;
+		return arena_printf(a,
+				    "%s%s%s has %u hosts and a floor of %u (%u.%u%% of %u, rounded up), so "
+				    "not one may be out: lower "
+				    "%s to %u%% or less, or add hosts",
+				    kinds[d->kind], name_empty(&d->name) ? "" : " ", d->name.s, d->hosts,
+				    d->floor, p / 10, p % 10, d->hosts, key, (d->hosts - 1) * 100 / d->hosts);
+	}
+	return NULL;
+}
+
 int plan_feasible(const struct limits *l, const struct task *tasks, const struct host_view *hosts, size_t nr,
 		  struct arena *a, const char **why)
 {
-	struct floors f;
 	*why = "";
 	if (l->recreate)
 		return E_OK;
-	floors_init(&f, a, tasks, hosts, nr, l->floor);
-	for (size_t i = 0; i < f.nr; i++) {
-		const struct domain *d = &f.v[i];
-		static const char *const kinds[] = {"", "the group", "zone", "region"};
-		if (d->hosts > d->floor || d->hosts == 0)
-			continue;
-		*why = arena_printf(a,
-				    "%s%s%s has %u hosts and a floor of %u (%u.%u%% of %u, rounded up), so "
-				    "not one may be out: lower "
-				    "strategy.floor to %u%% or less, or add hosts",
-				    kinds[d->kind], name_empty(&d->name) ? "" : " ", d->name.s, d->hosts,
-				    d->floor, l->floor / 10, l->floor % 10, d->hosts,
-				    (d->hosts - 1) * 100 / d->hosts);
-		return E_INFEASIBLE;
-	}
-	return E_OK;
+	const char *closed = closed_by(l->floor, "strategy.floor", tasks, hosts, nr, a);
+	if (closed == NULL)
+		closed = closed_by(l->back_floor, "rollback.floor", tasks, hosts, nr, a);
+	if (closed == NULL)
+		return E_OK;
+	*why = closed;
+	return E_INFEASIBLE;
 }

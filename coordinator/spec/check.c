@@ -8,7 +8,7 @@ static struct diag_place place(const struct yaml_node *root, const char *path)
 	return n ? n->at : root->at;
 }
 
-void check_settle(struct spec *s)
+void check_settle(const struct yaml_node *root, struct spec *s)
 {
 	if (!s->strategy.recreate.set)
 		s->strategy.rolling.set = true;
@@ -16,6 +16,10 @@ void check_settle(struct spec *s)
 	struct spec_amount *max = &s->strategy.max_unavailable;
 	if (max->is_share && max->v + s->strategy.floor > 1000)
 		max->v = 1000 - s->strategy.floor;
+	/* Nobody asked for a way back that is stricter than the way there: in a small fleet it would be
+	 * closed. */
+	if (!yaml_path(root, "rollback.floor") && s->rollback.floor > s->strategy.floor)
+		s->rollback.floor = s->strategy.floor;
 	struct spec_drain *d = &s->traffic.drain;
 	if (!d->timeout_ms)
 		d->timeout_ms = s->strategy.deadlines.drain_ms;

@@ -260,7 +260,8 @@ static const struct field rollback_fields[] = {
 	{"batch", FIELD_PERCENT, 0, AT(spec_rollback, batch), .dflt = "33%",
 	 .doc = "Share of a wave taken back at once; rounds up, at least 1."},
 	{"floor", FIELD_PERCENT, 0, AT(spec_rollback, floor), .dflt = "67%",
-	 .doc = "The floor while going back."},
+	 .doc = "The floor while going back. When it is not given and `strategy.floor` is lower, it is "
+		"that."},
 };
 GROUP(rollback, spec_rollback);
 

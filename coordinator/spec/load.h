@@ -8,7 +8,7 @@
 void load_fields(struct diag_log *log, const struct yaml_node *root, struct values *values, struct spec *out);
 
 /* Fill what follows from other keys; the same again changes nothing. */
-void check_settle(struct spec *s);
+void check_settle(const struct yaml_node *root, struct spec *s);
 void check_spec(struct diag_log *log, const struct yaml_node *root, const struct spec *s);
 
 #endif

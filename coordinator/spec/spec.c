@@ -67,7 +67,7 @@ int spec_load(struct arena *a, const struct spec_source *src, struct spec *out, 
 		}
 	}
 	if (!diags->errors) {
-		check_settle(&s);
+		check_settle(root, &s);
 		check_canonical(&log, &s);
 	}
 	diag_sort(diags);

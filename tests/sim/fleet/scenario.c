@@ -138,6 +138,14 @@ static void set_regions(struct sim_deploy *d, char *list)
 		d->regions[d->regions_nr++] = r;
 }
 
+/* As the deployment file has it: a way back that nobody gave a floor keeps 67%, or this one if it is lower.
+ */
+static void set_floor(struct limits *l, permille p)
+{
+	l->floor = p;
+	l->back_floor = sim_back_floor(p);
+}
+
 static void set_option(struct story *t, struct sim_deploy *d, const char *key, char *value)
 {
 	struct limits *l = &d->limits;
@@ -150,7 +158,9 @@ static void set_option(struct story *t, struct sim_deploy *d, const char *key, c
 	else if (strcmp(key, "budget") == 0)
 		l->budget = amount(value);
 	else if (strcmp(key, "floor") == 0)
-		l->floor = l->back_floor = amount(value).v;
+		set_floor(l, (permille)amount(value).v);
+	else if (strcmp(key, "backfloor") == 0)
+		l->back_floor = (permille)amount(value).v;
 	else if (strcmp(key, "bake") == 0)
 		d->bake_ms = duration(value);
 	else if (strcmp(key, "back") == 0)
@@ -190,10 +200,8 @@ static void do_deploy(struct story *t, const struct words *w, size_t at)
 		t->from = t->heard = t->said_nr;
 	}
 	int rc = sim_deploy(&t->s, &d);
-	if (rc != E_OK) {
-		t->s.deployments--;
+	if (rc != E_OK)
 		world_say(&t->s.w, "deploy refused: %s", err_name(rc));
-	}
 }
 
 static void do_running(struct story *t, const struct words *w)

@@ -3,6 +3,7 @@
  * random subset of faults at random rates (swarm testing). Then everything is healed, and the rollout must
  * end. The program prints "N seeds, V violations", and for each violation the one command that repeats it.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,7 @@ struct run {
 	struct sim s;
 	bool on[FAULT_NR];
 	size_t regions;
-	bool zoned; /* zones of two hosts: a floor over a half could never be kept */
-	bool churned;
+	int smallest; /* hosts of the smallest region or zone: no floor may want all of them */
 };
 
 static const char *const region_names[] = {"eu", "us", "ap"};
@@ -54,12 +54,20 @@ static bool chance(struct run *r, permille p)
 static void make_fleet(struct run *r)
 {
 	r->regions = 1 + (size_t)below(r, 3);
+	r->smallest = INT_MAX;
 	for (size_t g = 0; g < r->regions; g++) {
-		int n = 1 + (int)below(r, 5);
+		int n = chance(r, 200) ? 1 : 2 + (int)below(r, 5);
 		bool zoned = n >= 4 && chance(r, 500);
-		r->zoned |= zoned;
+		int domain = zoned ? n / 2 : n;
+		r->smallest = domain < r->smallest ? domain : r->smallest;
 		sim_add_region(&r->s, region_names[g], n, zoned ? 2 : 0);
 	}
+}
+
+static permille a_floor(struct run *r)
+{
+	int n = r->smallest;
+	return (permille)below(r, (n - 1) * 1000 / n + 1);
 }
 
 static struct sim_deploy a_deploy(struct run *r, const char *version)
@@ -70,8 +78,8 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 	d.limits.batch = chance(r, 500)
 				 ? (struct amount){.v = 1 + (uint32_t)below(r, 3)}
 				 : (struct amount){.is_share = true, .v = 100 + (uint32_t)below(r, 900)};
-	d.limits.floor = chance(r, 500) ? 0 : (permille)below(r, r->zoned ? 500 : 800);
-	d.limits.back_floor = d.limits.floor * 3 / 4;
+	d.limits.floor = chance(r, 500) ? 0 : a_floor(r);
+	d.limits.back_floor = chance(r, 500) ? sim_back_floor(d.limits.floor) : a_floor(r);
 	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
 					 : (struct amount){.is_share = true, .v = 250};
 	d.limits.auto_rollback = chance(r, 850);
@@ -139,7 +147,6 @@ static void churn(struct run *r)
 	char name[16];
 	if (!coordinator_up(r->s.c) || r->s.hosts_nr >= SIM_HOSTS_MAX - 1)
 		return;
-	r->churned = true;
 	if (chance(r, 500)) {
 		snprintf(name, sizeof name, "late-%zu", r->s.hosts_nr);
 		sim_add_host(&r->s, name, region_names[below(r, (int64_t)r->regions)]);
@@ -271,7 +278,14 @@ static void faulty_rollout(struct run *r, const char *version)
 {
 	make_version(r, version);
 	struct sim_deploy d = a_deploy(r, version);
-	if (!coordinator_up(r->s.c) || sim_deploy(&r->s, &d) != E_OK)
+	if (!coordinator_up(r->s.c))
+		return;
+	int rc = sim_deploy(&r->s, &d);
+	if (rc == E_INFEASIBLE) { /* the fleet has changed since, and has a domain of one host */
+		d.limits.floor = d.limits.back_floor = 0;
+		rc = sim_deploy(&r->s, &d);
+	}
+	if (rc != E_OK)
 		return;
 	uint64_t id = r->s.deployments;
 	for (int64_t i = 0, n = below(r, 60); i < n && r->s.w.violation[0] == '\0'; i++) {

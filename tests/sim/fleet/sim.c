@@ -198,6 +198,11 @@ struct limits sim_limits(void)
 			       .pause_ms = 3600000};
 }
 
+permille sim_back_floor(permille floor)
+{
+	return floor < 670 ? floor : 670;
+}
+
 static void release(struct sim *s, const struct version *v)
 {
 	struct release r = {.app = s->app,
@@ -216,19 +221,10 @@ bool sim_host_is_live(struct sim *s, const struct sim_host *h)
 	return view_host(coordinator_state(s->c), &s->arena, &h->name, &row) == E_OK && !row.removed;
 }
 
-int sim_deploy(struct sim *s, const struct sim_deploy *d)
+static size_t tasks_of(struct sim *s, const struct sim_deploy *d, struct task *tasks)
 {
-	const struct version *v = versions_get(&s->versions, d->version);
-	struct wave waves[8] = {0};
-	struct task tasks[SIM_HOSTS_MAX];
 	size_t nr = 0;
-	release(s, v);
-	for (size_t w = 0; w < d->regions_nr; w++) {
-		waves[w] = (struct wave){.index = (uint32_t)w,
-					 .after = w == 0 ? 0 : SM_TO(w - 1),
-					 .bake_ms = d->bake_ms,
-					 .state = WAVE_PENDING};
-		PRE(name_set(&waves[w].region, d->regions[w]));
+	for (size_t w = 0; w < d->regions_nr; w++)
 		for (size_t i = 0; i < s->hosts_nr; i++)
 			if (strcmp(s->hosts[i].region.s, d->regions[w]) == 0 &&
 			    sim_host_is_live(s, &s->hosts[i])) {
@@ -238,9 +234,44 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 							  .state = TASK_QUEUED};
 				nr++;
 			}
+	return nr;
+}
+
+/* What drive/make.c asks before it makes a deployment out of a file. */
+static int feasible(struct sim *s, const struct sim_deploy *d, const struct task *tasks, size_t nr)
+{
+	struct host_view views[SIM_HOSTS_MAX] = {0};
+	const char *why;
+	for (size_t i = 0; i < nr; i++) {
+		const struct sim_host *h = sim_host(s, tasks[i].host.s);
+		views[i].region = h->region;
+		views[i].zone = h->zone;
+	}
+	int rc = plan_feasible(&d->limits, tasks, views, nr, &s->arena, &why);
+	if (rc != E_OK)
+		world_say(&s->w, "infeasible: %s", why);
+	return rc;
+}
+
+int sim_deploy(struct sim *s, const struct sim_deploy *d)
+{
+	const struct version *v = versions_get(&s->versions, d->version);
+	struct wave waves[8] = {0};
+	struct task tasks[SIM_HOSTS_MAX];
+	size_t nr = tasks_of(s, d, tasks);
+	int rc = feasible(s, d, tasks, nr);
+	if (rc != E_OK)
+		return rc;
+	release(s, v);
+	for (size_t w = 0; w < d->regions_nr; w++) {
+		waves[w] = (struct wave){.index = (uint32_t)w,
+					 .after = w == 0 ? 0 : SM_TO(w - 1),
+					 .bake_ms = d->bake_ms,
+					 .state = WAVE_PENDING};
+		PRE(name_set(&waves[w].region, d->regions[w]));
 	}
 	struct command c = {.kind = COMMAND_DEPLOY, .actor = "operator"};
-	c.deploy = (struct command_deploy){.deployment = {.id = {++s->deployments},
+	c.deploy = (struct command_deploy){.deployment = {.id = {s->deployments + 1},
 							  .app = s->app,
 							  .env = s->env,
 							  .target = {v->id, v->artifact, v->spec, v->name},
@@ -253,7 +284,9 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 					   .waves_nr = d->regions_nr,
 					   .tasks = tasks,
 					   .tasks_nr = nr};
-	return coordinator_now(s->c, &c).code;
+	rc = coordinator_now(s->c, &c).code;
+	s->deployments += rc == E_OK;
+	return rc;
 }
 
 int sim_verb(struct sim *s, uint64_t id, enum verb v, uint32_t wave)

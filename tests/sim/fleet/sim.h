@@ -48,7 +48,10 @@ bool sim_host_is_live(struct sim *s, const struct sim_host *h); /* in the fleet,
 
 /* The defaults of semantics.md, scaled to small fleets: batch 1, floor 0, no budget, rollback by itself. */
 struct limits sim_limits(void);
-/* Makes the release if needed and deploys. The code of the fold; the id in s->deployments. */
+/* The floor of the way back when the file gives none: 67%, or that of the way there where it is lower. */
+permille sim_back_floor(permille floor);
+/* Makes the release if needed and deploys, if the planner finds it feasible. Its code or that of the fold;
+ * the id in s->deployments. */
 int sim_deploy(struct sim *s, const struct sim_deploy *d);
 int sim_verb(struct sim *s, uint64_t id, enum verb v, uint32_t wave);
 struct deployment sim_deployment(struct sim *s, uint64_t id);

@@ -122,6 +122,52 @@ static void hosts_in_hand_count_as_commanded_and_skipped_ones_not_at_all(void **
 	arena_done(&f.a);
 }
 
+/* Going back takes hosts that are still on their way forward: each is out once, not twice. */
+static void a_host_in_hand_does_not_forbid_to_be_taken_itself(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 3, "eu");
+	f.tasks[0].state = TASK_ASSIGNED;
+	count(&f, 660);
+	assert_int_equal(f.floors.v[0].floor, 2);
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 1));
+	floors_take(&f.floors, f.hosts, 0);
+	assert_int_equal(f.floors.v[0].commanded, 1);
+	arena_done(&f.a);
+}
+
+/* ---- can it be carried out, and taken back? ---- */
+
+static const char *why_not(size_t hosts, permille floor, permille back_floor)
+{
+	static struct fleet f;
+	const struct limits l = {.floor = floor, .back_floor = back_floor};
+	const char *why;
+	fleet_of(&f, hosts, "eu");
+	int rc = plan_feasible(&l, f.tasks, f.hosts, f.nr, &f.a, &why);
+	assert_int_equal(rc, why[0] == '\0' ? E_OK : E_INFEASIBLE);
+	static char text[256];
+	snprintf(text, sizeof text, "%s", why);
+	arena_done(&f.a);
+	return text;
+}
+
+static void a_floor_that_lets_nobody_out_is_refused_forward_and_back(void **state)
+{
+	for (size_t n = 1; n <= 3; n++) {
+		permille most = (permille)((n - 1) * 1000 / n);
+		assert_string_equal(why_not(n, most, most), "");
+		assert_non_null(strstr(why_not(n, most + 1, most), "lower strategy.floor to"));
+		assert_non_null(strstr(why_not(n, most, most + 1), "lower rollback.floor to"));
+	}
+	assert_string_equal(
+		why_not(3, 500, 670),
+		"the group has 3 hosts and a floor of 3 (67.0% of 3, rounded up), so not one may be "
+		"out: lower rollback.floor to 66% or less, or add hosts");
+	assert_string_equal(why_not(4, 500, 670), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +177,8 @@ int main(void)
 		cmocka_unit_test(every_zone_and_region_has_its_own_floor),
 		cmocka_unit_test(zones_of_one_name_in_two_regions_are_two),
 		cmocka_unit_test(hosts_in_hand_count_as_commanded_and_skipped_ones_not_at_all),
+		cmocka_unit_test(a_host_in_hand_does_not_forbid_to_be_taken_itself),
+		cmocka_unit_test(a_floor_that_lets_nobody_out_is_refused_forward_and_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,6 +178,21 @@ static void the_stricter_of_floor_and_max_unavailable_holds(void **state)
 	assert_int_equal(spec_from_canonical(&arena, json, strlen(json), &s, &diags), 0);
 }
 
+/* 67% of three hosts is three: a default above the floor that was given would close the way back. */
+static void the_way_back_is_never_stricter_by_itself_than_the_way_there(void **state)
+{
+	struct spec s;
+	assert_int_equal(load(HEAD "strategy: { floor: 50% }\n", &s), 0);
+	assert_int_equal(s.rollback.floor, 500);
+	assert_int_equal(load(HEAD "strategy: { floor: 80% }\n", &s), 0);
+	assert_int_equal(s.rollback.floor, 670);
+	assert_int_equal(load(HEAD "strategy: { floor: 50% }\nrollback: { floor: 67% }\n", &s), 0);
+	assert_int_equal(s.rollback.floor, 670);
+	const char *json = canonical(&s);
+	assert_int_equal(spec_from_canonical(&arena, json, strlen(json), &s, &diags), 0);
+	assert_int_equal(s.rollback.floor, 670);
+}
+
 static void an_overlay_merges_maps_and_replaces_lists(void **state)
 {
 	struct spec s;
@@ -334,6 +349,7 @@ int main(void)
 		CASE(the_digest_ignores_key_order_and_notation),
 		CASE(defaults_are_those_of_the_default_profile),
 		CASE(the_stricter_of_floor_and_max_unavailable_holds),
+		CASE(the_way_back_is_never_stricter_by_itself_than_the_way_there),
 		CASE(an_overlay_merges_maps_and_replaces_lists),
 		CASE(set_gives_declared_values_of_the_right_type_only),
 		CASE(values_cannot_smuggle_templates),
