@@ -184,10 +184,11 @@ static void answer_empty(struct drive *d, struct fleet_host *h)
 	dispatch_answer(d, h->poll, h->poll_request_id, &e);
 }
 
-static void take_status(struct drive *d, struct fleet_host *h, const Wavetrain__Agent__Poll *p,
-			struct wall_ms now)
+static void take_status(struct drive *d, struct fleet_host *h, const envelope *e, struct wall_ms now)
 {
+	const Wavetrain__Agent__Poll *p = e->poll;
 	bool changed = false;
+	PRE(bytes_id128(e->boot_id, &h->boot_hi, &h->boot_lo)); /* the decoder has checked its length */
 	h->free_bytes = p->free_bytes;
 	h->polled_at = now;
 	for (size_t i = 0; i < p->n_apps; i++)
@@ -203,7 +204,7 @@ void dispatch_poll(struct drive *d, struct fleet_host *h, struct token t, const 
 	const Wavetrain__Agent__Poll *p = e->poll;
 	bool snapshot = p->log_id != d->cfg.log_id;
 	uint64_t after = snapshot ? 0 : p->after_seq;
-	take_status(d, h, p, now);
+	take_status(d, h, e, now);
 	if (h->parked)
 		answer_empty(d, h);
 	if (answer_with_news(d, h, t, e->request_id, after, snapshot))

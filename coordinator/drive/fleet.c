@@ -170,6 +170,10 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 		a->step_since = now;
 	a->healthy_since = a->restarts == s->restarts ? healthy_since(a, healthy, s->healthy_for_ms, now)
 						      : (struct wall_ms){healthy ? now.v : 0};
+	if (healthy) {
+		a->well_hi = h->boot_hi;
+		a->well_lo = h->boot_lo;
+	}
 	a->running = running;
 	a->health = (uint32_t)s->health;
 	a->in_rotation = s->in_rotation;
@@ -228,10 +232,15 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	if (!said || out->silent_ms >= suspect_ms)
 		return;
 	const struct fleet_app *a = fleet_app(h, app);
+	out->boot_hi = h->boot_hi;
+	out->boot_lo = h->boot_lo;
 	out->avail = availability(a, min_healthy_ms, now);
 	if (a == NULL)
 		return;
 	out->running = a->running;
 	out->up_since = a->healthy_since;
 	out->step = a->step;
+	out->unhealthy = a->health == WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
+	out->was_well =
+		(a->well_hi | a->well_lo) != 0 && a->well_hi == h->boot_hi && a->well_lo == h->boot_lo;
 }

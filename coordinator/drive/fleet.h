@@ -18,6 +18,7 @@ struct fleet_app {
 	uint32_t health;       /* Wavetrain__Agent__Health */
 	bool in_rotation;
 	struct wall_ms healthy_since; /* 0 = not healthy */
+	uint64_t well_hi, well_lo;    /* the boot of its host in which it was last healthy; 0 = not heard */
 	struct wall_ms step_since;
 	enum task_state step; /* 0 = none */
 	uint64_t seq, restarts;
@@ -40,6 +41,7 @@ struct fleet_host {
 	struct wall_ms poll_until;
 	uint64_t acked_chunk; /* highest chunk whose effects are committed, of the spool below */
 	uint64_t spool_hi, spool_lo;
+	uint64_t boot_hi, boot_lo;	/* of its last status */
 	struct fleet_host *prev, *next; /* among the parked, by poll_until */
 	uint64_t free_bytes;
 	char agent_version[32];

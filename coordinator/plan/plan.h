@@ -28,7 +28,10 @@ struct host_view {
 	struct digest running;	 /* target id; all zero = nothing or not known */
 	struct wall_ms up_since; /* AVAIL_UP without a break since */
 	struct wall_ms heard_at; /* when it said this; 0 = never to this leader */
-	bool unsaid; /* has come anew and not said yet what runs: UNKNOWN, and not to be taken for free */
+	bool unsaid;	/* has come anew and not said yet what runs: UNKNOWN, and not to be taken for free */
+	bool unhealthy; /* says that its probe fails or its program died; not that it starts or is stopped */
+	bool was_well;	/* it was healthy in the boot it is in, and this coordinator heard it */
+	uint64_t boot_hi, boot_lo; /* of its host, as it said last; 0 = not known */
 	int64_t silent_ms;    /* since its last sign of life, or since the leader began if there was none */
 	enum task_state step; /* where it says it is; 0 = not known */
 };

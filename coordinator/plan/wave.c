@@ -72,7 +72,17 @@ static bool over_budget(struct step *s, uint32_t w)
 				 t->lost, t->hosts, budget, first_fault(s, w)));
 }
 
-/* F22: a host that passed and then says it is down, or was restarted into another version, failed late. */
+/*
+ * F22: a host that passed and then says that its probe fails or its program died has failed late, and that is
+ * the version's fault if it was well since its host booted. After a reboot, while it starts or while nobody
+ * hears it, it is only not up (D3): the bake waits for it.
+ */
+static bool fell_ill(const struct task *t, const struct host_view *h)
+{
+	bool proven_here = t->evidence.boot_hi == h->boot_hi && t->evidence.boot_lo == h->boot_lo;
+	return h->avail == AVAIL_DOWN && h->unhealthy && (h->was_well || proven_here);
+}
+
 static bool late_failures(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
@@ -82,7 +92,7 @@ static bool late_failures(struct step *s, uint32_t w)
 		const struct task *k = &s->v->tasks[i];
 		/* What it said before its result came is about the time when it was being changed. */
 		bool since = s->v->hosts[i].heard_at.v > k->state_since.v;
-		if (k->state != TASK_HEALTHY || s->v->hosts[i].avail != AVAIL_DOWN || !since)
+		if (k->state != TASK_HEALTHY || !fell_ill(k, &s->v->hosts[i]) || !since)
 			continue;
 		v[nr++] = (struct task_result){.deployment = k->deployment,
 					       .host = k->host,

@@ -494,7 +494,7 @@ void check_restarted(struct check *c)
 static void check_end_of(struct check *c, const struct deployment *d, const struct task *t)
 {
 	struct sim_host *h = sim_host(c->s, t->host.s);
-	if (h == NULL || !h->powered)
+	if (h == NULL || !h->powered || h->gave_up) /* it died after the rollout was over */
 		return;
 	bool on_target = digest_eq(&h->running, &d->target.id);
 	if (t->state == TASK_HEALTHY && !on_target)

@@ -58,6 +58,8 @@ bool sim_host_healthy(const struct sim_host *h)
 	const struct version *v = versions_by_id(h->versions, &h->running);
 	if (!h->powered || v == NULL || v->never_ready || h->probe_fault)
 		return false;
+	if (h->w->now_ms - h->started_at < v->ready_after_ms)
+		return false;
 	return v->unhealthy_after_ms == 0 || h->w->now_ms - h->started_at < v->unhealthy_after_ms;
 }
 
@@ -183,6 +185,7 @@ static void stop_cb(void *arg)
 	if (!digest_none(&k->h->running))
 		world_say(k->h->w, "%s: program stopped", k->h->name.s);
 	k->h->running = (struct digest){0};
+	k->h->died = k->h->gave_up = false;
 	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
 
@@ -196,6 +199,38 @@ static void swap_cb(void *arg)
 		return;
 	}
 	done(k, E_OK, STEP_CAUSE_NONE, NULL);
+}
+
+struct death {
+	struct sim_host *h;
+	int64_t started_at;
+};
+
+static void tell_status(struct sim_host *h);
+
+static void death_cb(void *arg)
+{
+	struct death *d = arg;
+	struct sim_host *h = d->h;
+	if (h->started_at == d->started_at && !digest_none(&h->running)) {
+		world_say(h->w, "%s: the program dies again and again", h->name.s);
+		h->running = (struct digest){0};
+		h->died = h->gave_up = true;
+		if (h->agent_up)
+			tell_status(h);
+		sim_host_poke(h);
+	}
+	free(d);
+}
+
+static void die_later(struct sim_host *h, const struct version *v)
+{
+	if (v->dies_after_ms == 0)
+		return;
+	struct death *d = malloc(sizeof *d);
+	PRE(d != NULL);
+	*d = (struct death){h, h->started_at};
+	world_at_owning(h->w, v->dies_after_ms, death_cb, d, free);
 }
 
 static void start_cb(void *arg)
@@ -215,6 +250,8 @@ static void start_cb(void *arg)
 	h->started_at = h->w->now_ms;
 	h->activation = k->activation;
 	h->starts++;
+	h->was_healthy = h->died = h->gave_up = false;
+	die_later(h, v);
 	world_say(h->w, "%s: started %s%s", h->name.s, k->target.version.s, again ? " again" : "");
 	done(k, E_OK, STEP_CAUSE_NONE, NULL);
 }
@@ -396,7 +433,7 @@ static void tell_status(struct sim_host *h)
 	struct agent_event ev = {.kind = AGENT_STATUS, .now = {host_mono(h)}};
 	bool runs = !digest_none(&h->running);
 	ev.status.app = h->app;
-	ev.status.status = runs ? AGENT_RUNNING : AGENT_NOT_RUNNING;
+	ev.status.status = runs ? AGENT_RUNNING : h->gave_up ? AGENT_CRASH_LOOP : AGENT_NOT_RUNNING;
 	if (runs)
 		ev.status.target = h->running_target;
 	ev.status.activation = h->activation;
@@ -468,5 +505,7 @@ void sim_host_power_off(struct sim_host *h)
 	sim_host_kill_agent(h);
 	world_say(h->w, "%s: power off", h->name.s);
 	h->powered = false;
+	h->died |= !digest_none(&h->running);
+	h->gave_up = false;
 	h->running = (struct digest){0};
 }

@@ -21,6 +21,8 @@ struct version {
 	struct digest id, artifact, spec;
 	bool crashes_at_start;
 	int64_t unhealthy_after_ms;
+	int64_t ready_after_ms;
+	int64_t dies_after_ms; /* again and again: its supervisor gives up */
 	bool never_ready;
 };
 
@@ -63,6 +65,9 @@ struct sim_host {
 	uint64_t activation; /* of what runs */
 	int64_t started_at;
 	bool stale_probe; /* its probes measure what ran before */
+	bool was_healthy; /* what runs, since its start */
+	bool died;	  /* nothing runs, and nobody stopped it */
+	bool gave_up;	  /* so often that its supervisor starts it no more */
 	bool probe_fault; /* set by a scenario: its probes fail from now on */
 	bool stop_fault;  /* its program ends for nobody */
 	bool in_rotation;
@@ -79,7 +84,7 @@ struct sim_host {
 	size_t cancels_nr;
 
 	/* the link */
-	bool replays; /* somebody sends it old frames again */
+	bool replays;		    /* somebody sends it old frames again */
 	bool cut;		    /* nothing passes */
 	uint64_t session;	    /* 0 = none */
 	uint64_t requests, poll_id; /* given out; of the newest poll */

@@ -171,6 +171,20 @@ void sim_host_cut(struct sim_host *h, bool cut)
 /* ---- poll: the parked question and the heartbeat
  * -------------------------------------------------------------------------- */
 
+/* As wavetrain-agent says it: what never was healthy since its start is starting, what died is unhealthy. */
+static Wavetrain__Agent__Health health_of(struct sim_host *h)
+{
+	if (digest_none(&h->running))
+		return h->died ? WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY
+			       : WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED;
+	if (sim_host_healthy(h)) {
+		h->was_healthy = true;
+		return WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY;
+	}
+	return h->was_healthy ? WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY
+			      : WAVETRAIN__AGENT__HEALTH__HEALTH_STARTING;
+}
+
 static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 {
 	Wavetrain__Agent__AppStatus *s = arena_new(a, Wavetrain__Agent__AppStatus);
@@ -179,9 +193,7 @@ static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 	wavetrain__agent__app_status__init(s);
 	s->app = arena_strdup(a, h->app.s);
 	s->target = digest_bytes(a, &h->running);
-	s->health = digest_none(&h->running) ? WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED
-		    : healthy		     ? WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY
-					     : WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
+	s->health = health_of(h);
 	s->healthy_for_ms = healthy ? (uint64_t)(h->w->now_ms - h->started_at) : 0;
 	s->seq = p == NULL ? 0 : p->rec.work.seq;
 	s->step = p == NULL ? 0 : (uint32_t)agent_step_of(&p->rec);

@@ -114,8 +114,13 @@ static void do_version(struct story *t, const struct words *w)
 		v->never_ready = true;
 	else if (is(w, 2, "unhealthy"))
 		v->unhealthy_after_ms = duration(word(w, 4));
+	else if (is(w, 2, "ready"))
+		v->ready_after_ms = duration(word(w, 4));
+	else if (is(w, 2, "dies"))
+		v->dies_after_ms = duration(word(w, 4));
 	else if (!is(w, 2, "good"))
-		complain(t, "a version is good, crashes, never ready or unhealthy after T", NULL);
+		complain(t, "a version is good, crashes, never ready, or ready, unhealthy or dies after T",
+			 NULL);
 }
 
 static void all_regions(struct story *t, struct sim_deploy *d)

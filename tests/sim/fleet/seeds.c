@@ -90,7 +90,8 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 static void make_version(struct run *r, const char *name)
 {
 	struct version *v = versions_get(&r->s.versions, name);
-	switch (below(r, 5)) {
+	v->ready_after_ms = below(r, 2) * below(r, 10000);
+	switch (below(r, 6)) {
 	case 0:
 		v->crashes_at_start = true;
 		break;
@@ -99,6 +100,9 @@ static void make_version(struct run *r, const char *name)
 		break;
 	case 2:
 		v->unhealthy_after_ms = 1 + below(r, 120000);
+		break;
+	case 3:
+		v->dies_after_ms = 1 + below(r, 120000);
 		break;
 	default:
 		break; /* a good one */

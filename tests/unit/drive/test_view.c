@@ -28,17 +28,22 @@ static void says_hello(int64_t now, uint64_t session)
 	h->last_seen.v = now;
 }
 
-static void says_healthy(int64_t now)
+static void says(int64_t now, Wavetrain__Agent__Health health)
 {
 	struct fleet_host *h = fleet_get(&fleet, &host);
 	struct digest running = test_target("1.0").id;
 	Wavetrain__Agent__AppStatus s = WAVETRAIN__AGENT__APP_STATUS__INIT;
 	s.app = app.s;
 	s.target = (ProtobufCBinaryData){.len = DIGEST_LEN, .data = running.b};
-	s.health = WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY;
+	s.health = health;
 	s.in_rotation = true;
 	fleet_status(h, &s, (struct wall_ms){now});
 	h->last_seen.v = h->polled_at.v = now;
+}
+
+static void says_healthy(int64_t now)
+{
+	says(now, WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY);
 }
 
 static struct host_view look(int64_t now)
@@ -72,6 +77,24 @@ static void a_hello_without_a_status_does_not_shield_it_for_ever(void **state)
 	assert_int_equal(look(2000 + SUSPECT).avail, AVAIL_UNKNOWN);
 }
 
+/* What was well before a reboot says nothing of the boot after it. */
+static void health_is_remembered_for_one_boot(void **state)
+{
+	struct fleet_host *h = fleet_get(&fleet, &host);
+	says_hello(2000, 1);
+	h->boot_lo = 7;
+	says_healthy(2001);
+	says(2002, WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY);
+	assert_true(look(2003).unhealthy && look(2003).was_well);
+	assert_int_equal(look(2003).boot_lo, 7);
+	h->boot_lo = 8;
+	says(3000, WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY);
+	assert_true(look(3001).unhealthy && !look(3001).was_well);
+	says_healthy(3002);
+	says(3003, WAVETRAIN__AGENT__HEALTH__HEALTH_STARTING);
+	assert_true(!look(3004).unhealthy && look(3004).was_well);
+}
+
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -79,6 +102,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(what_it_said_in_an_earlier_session_counts_no_more),
 		CASE(a_hello_without_a_status_does_not_shield_it_for_ever),
+		CASE(health_is_remembered_for_one_boot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
