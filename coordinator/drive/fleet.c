@@ -174,6 +174,10 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 		a->well_hi = h->boot_hi;
 		a->well_lo = h->boot_lo;
 	}
+	if (healthy && s->in_rotation && !digest_none(&running))
+		a->missing_since.v = 0;
+	else if (a->missing_since.v == 0)
+		a->missing_since = now;
 	a->running = running;
 	a->health = (uint32_t)s->health;
 	a->in_rotation = s->in_rotation;
@@ -216,6 +220,15 @@ static enum availability availability(const struct fleet_app *a, int64_t min_hea
 	return now.v - a->healthy_since.v >= min_healthy_ms ? AVAIL_UP : AVAIL_DOWN;
 }
 
+/* Of a host that is not heard: since its last word, or since that was bad news. */
+static struct wall_ms missing_since(const struct fleet_host *h, const struct fleet_app *a,
+				    struct wall_ms leading_since)
+{
+	if (h == NULL || h->polled_at.v < leading_since.v)
+		return leading_since;
+	return a != NULL && a->missing_since.v != 0 ? a->missing_since : h->polled_at;
+}
+
 void fleet_view(struct fleet *f, const struct name *host, const struct name *app, int64_t min_healthy_ms,
 		struct wall_ms now, struct wall_ms leading_since, int64_t suspect_ms, struct host_view *out)
 {
@@ -229,9 +242,11 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	 * neither counted nor taken, for as long as a status may be missing. */
 	bool said = heard && h->polled_at.v >= h->bound_at.v && h->polled_at.v >= leading_since.v;
 	out->unsaid = heard && !said && now.v - h->bound_at.v < suspect_ms;
+	const struct fleet_app *a = h == NULL ? NULL : fleet_app(h, app);
+	out->missing_since = missing_since(h, a, leading_since);
 	if (!said || out->silent_ms >= suspect_ms)
 		return;
-	const struct fleet_app *a = fleet_app(h, app);
+	out->missing_since = a == NULL ? h->bound_at : a->missing_since;
 	out->boot_hi = h->boot_hi;
 	out->boot_lo = h->boot_lo;
 	out->avail = availability(a, min_healthy_ms, now);

@@ -19,6 +19,7 @@ struct fleet_app {
 	bool in_rotation;
 	struct wall_ms healthy_since; /* 0 = not healthy */
 	uint64_t well_hi, well_lo;    /* the boot of its host in which it was last healthy; 0 = not heard */
+	struct wall_ms missing_since; /* not healthy in rotation since; 0 = it is */
 	struct wall_ms step_since;
 	enum task_state step; /* 0 = none */
 	uint64_t seq, restarts;

@@ -25,9 +25,10 @@ enum availability {
 struct host_view {
 	struct name region, zone;
 	enum availability avail;
-	struct digest running;	 /* target id; all zero = nothing or not known */
-	struct wall_ms up_since; /* AVAIL_UP without a break since */
-	struct wall_ms heard_at; /* when it said this; 0 = never to this leader */
+	struct digest running;	      /* target id; all zero = nothing or not known */
+	struct wall_ms up_since;      /* AVAIL_UP without a break since */
+	struct wall_ms missing_since; /* not heard to be healthy in rotation since; 0 = it is */
+	struct wall_ms heard_at;      /* when it said this; 0 = never to this leader */
 	bool unsaid;	/* has come anew and not said yet what runs: UNKNOWN, and not to be taken for free */
 	bool unhealthy; /* says that its probe fails or its program died; not that it starts or is stopped */
 	bool was_well;	/* it was healthy in the boot it is in, and this coordinator heard it */

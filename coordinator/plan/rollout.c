@@ -45,49 +45,47 @@ static void stop_forward(struct step *s, bool version_fault, const char *reason)
 		move(s, ROLLOUT_HELD, false, reason);
 }
 
-static bool past(struct wall_ms now, struct wall_ms deadline)
+static struct wall_ms later(struct wall_ms a, struct wall_ms b)
 {
-	return deadline.v != 0 && now.v >= deadline.v;
+	return a.v > b.v ? a : b;
 }
 
-/*
- * D3: the progress clock runs while a wave rolls (or hosts go back). It begins with the wave and begins anew
- * when a host becomes terminal-good. The time this coordinator did not lead is an infrastructure fault: it is
- * given back, up to the cap.
- */
+/* Since when a wave that goes forward owes a healthy host; 0 = it owes none. One that bakes or has passed
+ * owes those that came late. */
+static struct wall_ms owes_since(const struct step *s, uint32_t w)
+{
+	enum wave_state st = s->v->waves[w].state;
+	if (st == WAVE_ROLLING)
+		return s->v->waves[w].state_since;
+	bool begun = st == WAVE_BAKING || st == WAVE_PASSED || st == WAVE_SKIPPED;
+	return begun ? s->waves[w].unsettled_since : (struct wall_ms){0};
+}
+
+/* D3: the progress clock runs while hosts are owed (or go back). It begins with the wave, or with the host
+ * that came late, and begins anew when a host becomes terminal-good. */
 static struct wall_ms progress_deadline(struct step *s)
 {
 	const struct deployment *d = s->v->d;
-	struct wall_ms began = {d->back ? d->state_since.v : 0};
-	bool rolls = d->back;
+	struct wall_ms began = {0};
+	bool runs = d->back;
 	for (uint32_t w = 0; w < d->waves_nr; w++) {
-		if (!d->back && s->v->waves[w].state != WAVE_ROLLING)
+		struct wall_ms owes = d->back ? (struct wall_ms){0} : owes_since(s, w);
+		if (!d->back && owes.v == 0)
 			continue;
-		rolls = true;
-		if (!d->back && s->v->waves[w].state_since.v > began.v)
-			began = s->v->waves[w].state_since;
-		if (s->waves[w].last_good.v > began.v)
-			began = s->waves[w].last_good;
+		runs = true;
+		began = later(began, later(owes, s->waves[w].last_good));
 	}
-	if (d->state_since.v > began.v) /* `resume` and `retry` begin it anew too */
-		began = d->state_since;
-	if (!rolls || d->limits.progress_ms == 0)
-		return (struct wall_ms){0};
-	int64_t given_back = s->v->leading_since.v - began.v;
-	if (given_back < 0)
-		given_back = 0;
-	if (given_back > d->limits.infra_cap_ms)
-		given_back = d->limits.infra_cap_ms;
-	return (struct wall_ms){began.v + given_back + d->limits.progress_ms};
+	began = later(began, d->state_since); /* `resume` and `retry` begin it anew too */
+	return runs ? step_deadline(s, began, d->limits.progress_ms) : (struct wall_ms){0};
 }
 
 static bool out_of_time(struct step *s, const char **why)
 {
 	const struct deployment *d = s->v->d;
 	struct wall_ms progress = progress_deadline(s);
-	if (past(s->now, d->total_deadline))
+	if (step_past(s, d->total_deadline))
 		*why = "the total deadline has passed";
-	else if (past(s->now, progress))
+	else if (step_past(s, progress))
 		*why = arena_printf(s->a, "no host became healthy for %lld s (progress deadline)",
 				    (long long)d->limits.progress_ms / 1000);
 	else
@@ -188,12 +186,29 @@ static void on_paused(struct step *s)
 	struct wall_ms ends = {d->limits.pause_ms == 0 ? 0 : d->state_since.v + d->limits.pause_ms};
 	if (tasks_sweep(s))
 		return;
-	if (past(s->now, ends)) {
-		move(s, ROLLOUT_HELD, false, "the pause expired");
+	if (step_past(s, d->total_deadline) || step_past(s, ends)) {
+		move(s, ROLLOUT_HELD, false,
+		     step_past(s, ends) ? "the pause expired" : "the total deadline has passed");
 		return;
 	}
 	step_reason(s, "rollout", ends, "paused: %s; waits for `wavetrain resume`", d->reason);
 	step_look_again(s, ends);
+	step_look_again(s, d->total_deadline);
+}
+
+enum { HELD_DAYS = 7, DAY_MS = 24 * 3600000 };
+
+/* D3: nothing waits for a person for ever. */
+static struct wall_ms hold_ends(const struct deployment *d)
+{
+	struct wall_ms most = {d->state_since.v + (int64_t)HELD_DAYS * DAY_MS};
+	return d->total_deadline.v != 0 ? d->total_deadline : most;
+}
+
+static const char *hold_end_text(struct step *s, const struct deployment *d)
+{
+	return d->total_deadline.v != 0 ? "until the total deadline"
+					: arena_printf(s->a, "for %d days", HELD_DAYS);
 }
 
 static void on_held(struct step *s)
@@ -201,14 +216,17 @@ static void on_held(struct step *s)
 	const struct deployment *d = s->v->d;
 	if (tasks_sweep(s))
 		return;
-	if (past(s->now, d->total_deadline)) {
-		move(s, ROLLOUT_FAILED, false,
-		     arena_printf(s->a, "held until the total deadline: %s", d->reason));
+	struct wall_ms ends = hold_ends(d);
+	const char *how_long = hold_end_text(s, d);
+	if (step_past(s, ends)) {
+		move(s, ROLLOUT_FAILED, false, arena_printf(s->a, "held %s: %s", how_long, d->reason));
 		return;
 	}
-	step_reason(s, "rollout", d->total_deadline,
-		    "held: %s; waits for `wavetrain retry`, `resume`, `rollback` or `abort`", d->reason);
-	step_look_again(s, d->total_deadline);
+	step_reason(s, "rollout", ends,
+		    "held: %.120s; waits for `wavetrain retry`, `resume`, `rollback` or `abort`; fails when "
+		    "held %s",
+		    d->reason, how_long);
+	step_look_again(s, ends);
 }
 
 /* Approvals and windows come with later issues; a rollout that was made without them starts at once. */
@@ -235,6 +253,9 @@ static void count(struct step *s)
 		w->stopped += t->state == TASK_STOPPED;
 		w->lost_stopping += t->state == TASK_LOST && t->stop;
 		w->version_faults += t->state == TASK_FAILED && t->cause == CAUSE_VERSION;
+		if (task_unsettled(t) &&
+		    (w->unsettled_since.v == 0 || t->state_since.v < w->unsettled_since.v))
+			w->unsettled_since = t->state_since;
 		bool good = t->state == TASK_HEALTHY || t->state == TASK_REVERTED;
 		if (good && t->state_since.v > w->last_good.v)
 			w->last_good = t->state_since;

@@ -54,6 +54,27 @@ uint32_t tally_unsettled(const struct tally *t)
 	return t->queued + t->in_hand + t->stopped + t->lost_stopping;
 }
 
+bool task_unsettled(const struct task *t)
+{
+	return t->state == TASK_QUEUED || t->state == TASK_STOPPED || task_in_hand(t) ||
+	       (t->state == TASK_LOST && t->stop);
+}
+
+struct wall_ms step_deadline(const struct step *s, struct wall_ms began, int64_t ms)
+{
+	int64_t given_back = s->v->leading_since.v - began.v;
+	if (given_back < 0)
+		given_back = 0;
+	if (given_back > s->v->d->limits.infra_cap_ms)
+		given_back = s->v->d->limits.infra_cap_ms;
+	return (struct wall_ms){ms == 0 ? 0 : began.v + given_back + ms};
+}
+
+bool step_past(const struct step *s, struct wall_ms deadline)
+{
+	return deadline.v != 0 && s->now.v >= deadline.v;
+}
+
 bool step_too_early(const struct step *s, const struct host_view *h)
 {
 	bool grace = s->now.v < s->v->leading_since.v + s->v->grace_ms;

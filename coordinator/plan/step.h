@@ -14,6 +14,8 @@ struct tally {
 	uint32_t stopped, lost_stopping; /* recreate: these wait for their start */
 	uint32_t first, end;		 /* its tasks are [first, end) */
 	struct wall_ms last_good;	 /* when its last host became healthy; 0 = none */
+	struct wall_ms
+		unsettled_since; /* the first of its hosts that are not where they will stay; 0 = none */
 };
 
 struct step {
@@ -39,8 +41,15 @@ bool task_failed(const struct task *t);	 /* counts against the budget */
 
 /* Touched, and not told to go back yet. */
 bool task_to_take_back(const struct task *t);
+bool task_unsettled(const struct task *t); /* not where it will stay */
 /* Hosts of the wave that are not where they will stay. */
 uint32_t tally_unsettled(const struct tally *t);
+/*
+ * `ms` after `began`. D3: the time this coordinator did not lead since then is an infrastructure fault and
+ * is given back, up to the cap. 0 = no deadline, when `ms` is 0.
+ */
+struct wall_ms step_deadline(const struct step *s, struct wall_ms began, int64_t ms);
+bool step_past(const struct step *s, struct wall_ms deadline); /* false when there is none */
 /* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
  * grace is over; nor is one that has come anew and not said what runs. The second says so of a host. */
 bool step_too_early(const struct step *s, const struct host_view *h);

@@ -131,29 +131,133 @@ static bool on_rolling(struct step *s, uint32_t w)
 	return false;
 }
 
-/* D6: the continuous part begins anew when a host of the wave was not up. The latest beginning counts. */
-static struct wall_ms bake_began(struct step *s, uint32_t w, const char **waiting_for)
+/*
+ * The bake (D6). It began with the wave's last healthy host, and its continuous part begins anew when a host
+ * was not up. Two deadlines end it (D3, docs/decisions/0010); a person who lets the rollout go on begins them
+ * anew:
+ *
+ *   a host that is not up    the progress deadline after the bake would have been over, or after it was up
+ * last if that was later; then it counts as lost, and never by the version's fault the whole bake twice its
+ * time and the progress deadline; then it is inconclusive: the wave fails
+ */
+static struct wall_ms bake_began(const struct step *s, uint32_t w)
 {
-	struct wall_ms began = s->v->waves[w].state_since;
-	if (s->waves[w].last_good.v >
-	    began.v) /* a host that came or was tried again while the others baked */
-		began = s->waves[w].last_good;
-	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++) {
+	struct wall_ms since = s->v->waves[w].state_since, good = s->waves[w].last_good;
+	return good.v > since.v ? good : since; /* a host came or was tried again while the others baked */
+}
+
+static struct wall_ms bake_deadline(const struct step *s, uint32_t w)
+{
+	const struct limits *l = &s->v->d->limits;
+	struct wall_ms from = bake_began(s, w), let_go_on = s->v->d->state_since;
+	int64_t most = l->progress_ms == 0 ? 0 : 2 * s->v->waves[w].bake_ms + l->progress_ms;
+	return step_deadline(s, let_go_on.v > from.v ? let_go_on : from, most);
+}
+
+static struct wall_ms missing_deadline(const struct step *s, uint32_t w, const struct host_view *h)
+{
+	struct wall_ms from = {bake_began(s, w).v + s->v->waves[w].bake_ms}, let_go_on = s->v->d->state_since;
+	if (h->missing_since.v > from.v)
+		from = h->missing_since;
+	return step_deadline(s, let_go_on.v > from.v ? let_go_on : from, s->v->d->limits.progress_ms);
+}
+
+/* Proven, and not up now: its wave cannot pass. */
+static bool is_awaited(const struct step *s, uint32_t i)
+{
+	return s->v->tasks[i].state == TASK_HEALTHY && s->v->hosts[i].avail != AVAIL_UP;
+}
+
+/* One that is well and only not for long enough is not missing. */
+static bool is_missing(const struct step *s, uint32_t i)
+{
+	return is_awaited(s, i) && s->v->hosts[i].missing_since.v != 0;
+}
+
+static void give_up(struct step *s, uint32_t i, struct task_result *r)
+{
+	const struct task *t = &s->v->tasks[i];
+	const struct host_view *h = &s->v->hosts[i];
+	bool silent = h->silent_ms >= s->v->lost_ms;
+	*r = (struct task_result){.deployment = t->deployment,
+				  .host = t->host,
+				  .seq = t->seq,
+				  .state = silent ? TASK_LOST : TASK_FAILED,
+				  .cause = CAUSE_INFRA,
+				  .reason = arena_printf(s->a, "%s for %lld s, and its wave cannot bake on",
+							 silent ? "no sign of life" : "not up",
+							 (long long)(s->now.v - h->missing_since.v) / 1000)};
+}
+
+static bool missing_too_long(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	struct task_result *v = arena_array(s->a, struct task_result, t->end - t->first);
+	size_t nr = 0;
+	for (uint32_t i = t->first; i < t->end; i++) {
 		const struct host_view *h = &s->v->hosts[i];
-		if (s->v->tasks[i].state != TASK_HEALTHY)
-			continue;
-		if (h->avail != AVAIL_UP)
-			*waiting_for = s->v->tasks[i].host.s;
-		else if (h->up_since.v > began.v)
-			began = h->up_since;
+		if (is_missing(s, i) && !step_too_early(s, h) && step_past(s, missing_deadline(s, w, h)))
+			give_up(s, i, &v[nr++]);
 	}
-	return began;
+	return step_results(s, v, nr);
+}
+
+/* True: the bake waits for a host. */
+static bool say_awaited(struct step *s, uint32_t w)
+{
+	const struct tally *t = &s->waves[w];
+	bool waits = false;
+	for (uint32_t i = t->first; i < t->end; i++) {
+		if (!is_awaited(s, i))
+			continue;
+		bool missing = is_missing(s, i);
+		struct wall_ms ends = {missing ? missing_deadline(s, w, &s->v->hosts[i]).v : 0};
+		step_reason(s, step_wave_name(s, w), ends,
+			    "bakes, and waits for host %s to be healthy again%s", s->v->tasks[i].host.s,
+			    missing ? "; at its deadline it counts as lost" : "");
+		step_look_again(s, ends);
+		waits = true;
+	}
+	return waits;
+}
+
+/* The latest beginning of continuous health counts. */
+static struct wall_ms well_since(const struct step *s, uint32_t w)
+{
+	struct wall_ms since = bake_began(s, w);
+	for (uint32_t i = s->waves[w].first; i < s->waves[w].end; i++)
+		if (s->v->tasks[i].state == TASK_HEALTHY && s->v->hosts[i].up_since.v > since.v)
+			since = s->v->hosts[i].up_since;
+	return since;
+}
+
+static bool bake_on(struct step *s, uint32_t w)
+{
+	const struct wave *wave = &s->v->waves[w];
+	struct wall_ms ends = {well_since(s, w).v + wave->bake_ms}, most = bake_deadline(s, w);
+	if (missing_too_long(s, w))
+		return true;
+	bool waits = say_awaited(s, w);
+	if (!waits && s->now.v >= ends.v)
+		return move(s, w, WAVE_PASSED, "");
+	if (step_past(s, most))
+		return move(s, w, WAVE_FAILED,
+			    arena_printf(s->a,
+					 "the bake is inconclusive: its hosts were never healthy together "
+					 "for %lld s",
+					 (long long)wave->bake_ms / 1000));
+	step_look_again(s, most);
+	if (!waits) {
+		step_reason(s, step_wave_name(s, w), ends, "bakes for another %lld s",
+			    (long long)(ends.v - s->now.v + 999) / 1000);
+		step_look_again(s, ends);
+	}
+	return false;
 }
 
 static bool on_baking(struct step *s, uint32_t w)
 {
 	const struct wave *wave = &s->v->waves[w];
-	const char *waiting_for = NULL;
 	if (over_budget(s, w) || late_failures(s, w))
 		return true;
 	dispatch_forward(s, w); /* a host that joined late */
@@ -163,18 +267,7 @@ static bool on_baking(struct step *s, uint32_t w)
 	}
 	if (wave->promoted || s->v->d->promoted)
 		return move(s, w, WAVE_PASSED, "promoted");
-	struct wall_ms ends = {bake_began(s, w, &waiting_for).v + wave->bake_ms};
-	if (waiting_for != NULL && wave->bake_ms > 0) {
-		step_reason(s, step_wave_name(s, w), (struct wall_ms){0},
-			    "bakes, and waits for host %s to be healthy again", waiting_for);
-		return false;
-	}
-	if (s->now.v >= ends.v)
-		return move(s, w, WAVE_PASSED, "");
-	step_reason(s, step_wave_name(s, w), ends, "bakes for another %lld s",
-		    (long long)(ends.v - s->now.v + 999) / 1000);
-	step_look_again(s, ends);
-	return false;
+	return wave->bake_ms == 0 ? move(s, w, WAVE_PASSED, "") : bake_on(s, w);
 }
 
 /* Hosts that came late belong to their region's wave even when it has passed, or was skipped because all of

@@ -46,7 +46,8 @@ static const struct field deadlines_fields[] = {
 	{"progress", FIELD_DURATION, 0, AT(spec_deadlines, progress_ms), .dflt = "10m", .min = 1000,
 	 .max = DEADLINE_MAX, .doc = "Stop when no host became healthy for this long."},
 	{"total", FIELD_DURATION, 0, AT(spec_deadlines, total_ms), .dflt = "0s", .max = DEADLINE_MAX,
-	 .doc = "Stop when the whole deployment takes longer; never starts anew. 0 means no such limit."},
+	 .doc = "Stop when the whole deployment takes longer; never starts anew. 0 means no such limit; a "
+		"hold then ends after 7 days."},
 	{"host", FIELD_DURATION, 0, AT(spec_deadlines, host_ms), .dflt = "30m", .min = 1000,
 	 .max = DEADLINE_MAX, .doc = "One host, from its assignment to its verdict."},
 	{"fetch", FIELD_DURATION, 0, AT(spec_deadlines, fetch_ms), .dflt = "10m", .min = 1000,

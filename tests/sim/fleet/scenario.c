@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "tests/sim/fleet/sim.h"
 
-enum { WORDS_MAX = 16, LINE_CAP = 512, STORY_MAX = 8000 };
+enum { WORDS_MAX = 32, LINE_CAP = 512, STORY_MAX = 8000 };
 
 struct story {
 	struct sim s;

@@ -84,6 +84,10 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 					 : (struct amount){.is_share = true, .v = 250};
 	d.limits.auto_rollback = chance(r, 850);
 	d.limits.recreate = chance(r, 250);
+	if (chance(r, 300)) { /* a bake that outlives most silences, and a deadline that does not */
+		d.bake_ms = below(r, 300000);
+		d.limits.progress_ms = 60000 + below(r, 240000);
+	}
 	return d;
 }
 

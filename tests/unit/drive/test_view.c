@@ -95,6 +95,22 @@ static void health_is_remembered_for_one_boot(void **state)
 	assert_true(!look(3004).unhealthy && look(3004).was_well);
 }
 
+static void a_host_is_missing_since_it_was_well_last(void **state)
+{
+	assert_int_equal(look(5000).missing_since.v, LEADS); /* never heard */
+	says_hello(6000, 1);
+	assert_int_equal(look(6001).missing_since.v, LEADS);
+	says_healthy(7000);
+	assert_int_equal(look(7001).missing_since.v, 0);
+	assert_int_equal(look(7000 + SUSPECT).missing_since.v, 7000); /* silent since then */
+	says(200000, WAVETRAIN__AGENT__HEALTH__HEALTH_STARTING);
+	says(201000, WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY);
+	assert_int_equal(look(201001).missing_since.v, 200000);
+	assert_int_equal(look(201000 + SUSPECT).missing_since.v, 200000); /* ill, then silent */
+	says_healthy(400000);
+	assert_int_equal(look(400001).missing_since.v, 0);
+}
+
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -103,6 +119,7 @@ int main(void)
 		CASE(what_it_said_in_an_earlier_session_counts_no_more),
 		CASE(a_hello_without_a_status_does_not_shield_it_for_ever),
 		CASE(health_is_remembered_for_one_boot),
+		CASE(a_host_is_missing_since_it_was_well_last),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,74 @@ static void only_one_that_was_well_in_this_boot_falls_ill_by_the_versions_fault(
 	}
 }
 
+/* The bake would be over at 960 s; ten minutes later the host that is not up is given up. */
+enum { OVER = BAKES_SINCE + BAKE, PROGRESS = 600000 };
+
+static const struct task_result *verdict_at(int64_t now)
+{
+	r.now.v = now;
+	return verdict();
+}
+
+static void one_that_is_not_up_is_given_up_at_its_deadline_and_never_by_the_versions_fault(void **state)
+{
+	const struct {
+		int64_t missing_since, silent_ms, given_up_at;
+		enum task_state as;
+	} cases[] = {
+		{BAKES_SINCE, 0, OVER + PROGRESS, TASK_FAILED},	       /* it talks, and is not up */
+		{BAKES_SINCE, 200000, OVER + PROGRESS, TASK_LOST},     /* nobody hears it */
+		{OVER + 5000, 0, OVER + 5000 + PROGRESS, TASK_FAILED}, /* it fell after the bake was over */
+	};
+	struct host_view *h = add(AVAIL_DOWN);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		h->missing_since.v = cases[i].missing_since;
+		h->silent_ms = cases[i].silent_ms;
+		assert_null(verdict_at(cases[i].given_up_at - 1));
+		assert_int_equal(r.out.commands_nr, 0);
+		assert_int_equal(r.out.reasons[0].until.v, cases[i].given_up_at);
+		assert_true(r.out.next_at.v <= cases[i].given_up_at);
+		const struct task_result *said = verdict_at(cases[i].given_up_at);
+		assert_non_null(said);
+		assert_int_equal(said->state, cases[i].as);
+		assert_int_equal(said->cause, CAUSE_INFRA);
+	}
+}
+
+static void who_is_well_but_not_long_enough_is_waited_for_and_not_given_up(void **state)
+{
+	add(AVAIL_DOWN);
+	assert_null(verdict_at(OVER + PROGRESS));
+	assert_int_equal(r.out.commands_nr, 0);
+	assert_non_null(strstr(r.out.reasons[0].text, "waits for host h1"));
+}
+
+static void a_person_who_lets_it_go_on_gives_the_missing_their_time_anew(void **state)
+{
+	add(AVAIL_DOWN)->missing_since.v = BAKES_SINCE;
+	r.d.state_since.v = OVER + PROGRESS;
+	assert_null(verdict_at(OVER + PROGRESS));
+	assert_non_null(verdict_at(OVER + 2 * PROGRESS));
+}
+
+static void a_bake_that_begins_again_and_again_is_inconclusive(void **state)
+{
+	struct host_view *h = add(AVAIL_UP);
+	int64_t most = OVER + BAKE + PROGRESS;
+	h->up_since.v = most - 1;
+	r.now.v = most - 1;
+	look();
+	assert_int_equal(r.out.commands_nr, 0);
+	r.now.v = most;
+	look();
+	assert_int_equal(r.out.commands_nr, 1);
+	assert_int_equal(r.out.commands[0].wave_move.to, WAVE_FAILED);
+	assert_non_null(strstr(r.out.commands[0].reason, "inconclusive"));
+	h->up_since.v = OVER; /* well for long enough: it passes however late */
+	look();
+	assert_int_equal(r.out.commands[0].wave_move.to, WAVE_PASSED);
+}
+
 static void what_was_said_before_the_result_says_nothing_about_it(void **state)
 {
 	struct host_view *h = add(AVAIL_DOWN);
@@ -122,6 +190,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(only_one_that_was_well_in_this_boot_falls_ill_by_the_versions_fault),
+		CASE(one_that_is_not_up_is_given_up_at_its_deadline_and_never_by_the_versions_fault),
+		CASE(who_is_well_but_not_long_enough_is_waited_for_and_not_given_up),
+		CASE(a_person_who_lets_it_go_on_gives_the_missing_their_time_anew),
+		CASE(a_bake_that_begins_again_and_again_is_inconclusive),
 		CASE(what_was_said_before_the_result_says_nothing_about_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
