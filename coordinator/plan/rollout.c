@@ -137,7 +137,9 @@ static void on_running(struct step *s)
 	const struct wave *bad = failed_wave(s);
 	if (bad != NULL) {
 		const struct tally *t = &s->waves[bad->index];
-		stop_forward(s, t->version_faults > 0,
+		/* A fault of the version that the budget allows does not make it guilty of the hosts that
+		 * were lost besides. */
+		stop_forward(s, t->version_faults > wave_budget(s, bad->index),
 			     arena_printf(s->a, "%s failed: %s", step_wave_name(s, bad->index), bad->reason));
 		return;
 	}

@@ -70,5 +70,6 @@ bool recreate_is_stopped(const struct step *s, uint32_t wave);
 const char *recreate_unstoppable(const struct step *s, uint32_t wave);
 /* wave.c: one look at each wave; true when a move was proposed. */
 bool waves_step(struct step *s);
+uint32_t wave_budget(const struct step *s, uint32_t wave); /* D2: hosts of it that may fail */
 
 #endif

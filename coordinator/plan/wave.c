@@ -57,6 +57,11 @@ static const char *first_fault(struct step *s, uint32_t w)
 	return "";
 }
 
+uint32_t wave_budget(const struct step *s, uint32_t w)
+{
+	return amount_down(s->v->d->limits.budget, s->waves[w].hosts);
+}
+
 static bool over_budget(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
@@ -64,7 +69,7 @@ static bool over_budget(struct step *s, uint32_t w)
 	const char *unstoppable = recreate_unstoppable(s, w);
 	if (unstoppable != NULL)
 		return move(s, w, WAVE_FAILED, arena_printf(s->a, "host %s did not stop", unstoppable));
-	uint32_t budget = amount_down(s->v->d->limits.budget, t->hosts);
+	uint32_t budget = wave_budget(s, w);
 	if (t->failed + t->lost <= budget)
 		return false;
 	return move(s, w, WAVE_FAILED,
