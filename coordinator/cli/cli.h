@@ -151,6 +151,7 @@ bool client_send(struct client *cl, const ProtobufCMessage *m);
 enum client_event client_next(struct client *cl, int64_t wait_ms, Admin__Reply **reply);
 void client_close(struct client *cl);
 const char *cli_socket(const struct cli *c);
+const char *cli_environment(const struct cli *c); /* --env, or WAVETRAIN_ENV, or "" */
 
 /* cli_say.c: messages on stderr, answers on stdout */
 void cli_note(const struct cli *c, const char *fmt, ...) printf_like(2, 3); /* not with -q */

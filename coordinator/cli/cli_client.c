@@ -87,6 +87,12 @@ const char *cli_socket(const struct cli *c)
 	return env && env[0] ? env : "/run/wavetrain/admin.sock";
 }
 
+const char *cli_environment(const struct cli *c)
+{
+	const char *given = cli_option(&c->args, OPT_ENV), *env = getenv("WAVETRAIN_ENV");
+	return given ? given : env ? env : "";
+}
+
 int client_try_open(const char *path, struct client *cl)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};

@@ -9,12 +9,6 @@ static char *text(const char *s)
 	return (char *)(uintptr_t)(s ? s : "");
 }
 
-static const char *environment(const struct cli *c)
-{
-	const char *given = cli_option(&c->args, OPT_ENV), *env = getenv("WAVETRAIN_ENV");
-	return given ? given : env ? env : "";
-}
-
 /* A word that is "r-..." names a rollout; for rollback and logs another word is an application. Logs of one
  * are those of all environments unless --env says otherwise. */
 void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
@@ -24,7 +18,7 @@ void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
 	bool is_app = by_app && word[0] != '\0' && strncmp(word, "r-", 2) != 0;
 	args->deployment = text(is_app ? "" : word);
 	args->app = text(is_app ? word : "");
-	args->env = text(word[0] == '\0' || is_app ? environment(c) : "");
+	args->env = text(word[0] == '\0' || is_app ? cli_environment(c) : "");
 	if (is_app && c->args.row->id == CMD_LOGS)
 		args->env = text(cli_option(&c->args, OPT_ENV));
 	args->promote_full = cli_option(&c->args, OPT_FULL) != NULL;
@@ -40,7 +34,7 @@ static void fill_deploy(struct cli *c, Admin__DeployArgs *args, struct buf *spec
 	admin__deploy_args__init(args);
 	args->app = text(c->args.words_nr ? c->args.words[0] : "");
 	args->version = text(c->args.words_nr > 1 ? c->args.words[1] : "");
-	args->env = text(environment(c));
+	args->env = text(cli_environment(c));
 	args->force_bad = cli_option(&c->args, OPT_FORCE_BAD) != NULL;
 	args->spec.data = spec->data;
 	args->spec.len = spec->len;
@@ -235,7 +229,7 @@ static int ask_back(struct cli *c, struct cli_result *r)
 	args.back = true;
 	args.app = text(is_rollout ? "" : word);
 	args.rollout = text(is_rollout ? word : "");
-	args.env = text(is_rollout ? "" : environment(c));
+	args.env = text(is_rollout ? "" : cli_environment(c));
 	args.version = text(cli_option(&c->args, OPT_TO));
 	rq.args_case = ADMIN__REQUEST__ARGS_DEPLOY;
 	rq.deploy = &args;

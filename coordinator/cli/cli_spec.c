@@ -30,12 +30,11 @@ static int read_file(struct cli *c, const char *path, struct buf *out)
 	return EXIT_DONE;
 }
 
-/* deploy.staging.yaml lies over deploy.yaml for -e staging, when it is there. */
+/* deploy.staging.yaml lies over deploy.yaml in the environment staging, when it is there. */
 static bool overlay_path(const struct cli *c, const char *path, char out[PATH_CAP])
 {
-	const char *env = cli_option(&c->args, OPT_ENV), *dot = strrchr(path, '.'),
-		   *slash = strrchr(path, '/');
-	if (env == NULL || !name_ok(env) || dot == NULL || (slash != NULL && slash > dot))
+	const char *env = cli_environment(c), *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+	if (!name_ok(env) || dot == NULL || (slash != NULL && slash > dot))
 		return false;
 	snprintf(out, PATH_CAP, "%.*s.%s%s", (int)(dot - path), path, env, dot);
 	return access(out, R_OK) == 0;
@@ -141,7 +140,8 @@ int cli_run_lint(struct cli *c)
 		} else {
 			say_diags(f);
 			if (rc == E_OK && f->diags.warnings == 0)
-				cli_note(c, "%s: no errors", f->path);
+				cli_note(c, "%s%s%s: no errors", f->path, f->overlay_text.len ? " with " : "",
+					 f->overlay_text.len ? f->overlay : "");
 		}
 		code = rc == E_OK ? EXIT_DONE : EXIT_SPEC;
 	}

@@ -13,7 +13,8 @@
 /* The built program, run against a server of this process. What it printed is in `out` and `err`. */
 static struct world w;
 static struct buf out, err;
-static char spec[128], archive[128], plan[128], bundle[128];
+static char spec[128], overlay[128], archive[128], plan[128], bundle[128];
+static const char *environment; /* WAVETRAIN_ENV of what is run; NULL: not set */
 
 static void write_file(const char *path, const char *text)
 {
@@ -30,6 +31,8 @@ static int setup(void **state)
 	buf_init(&out);
 	buf_init(&err);
 	snprintf(spec, sizeof spec, "%s/deploy.yaml", w.dir);
+	snprintf(overlay, sizeof overlay, "%s/deploy.prod.yaml", w.dir);
+	environment = NULL;
 	snprintf(archive, sizeof archive, "%s/app.tar.gz", w.dir);
 	snprintf(plan, sizeof plan, "%s/plan.json", w.dir);
 	snprintf(bundle, sizeof bundle, "%s/bundle", w.dir);
@@ -48,6 +51,7 @@ static int teardown(void **state)
 	unlink(key);
 	rmdir(bundle);
 	unlink(spec);
+	unlink(overlay);
 	unlink(archive);
 	unlink(plan);
 	buf_done(&out);
@@ -63,7 +67,10 @@ static _Noreturn void become(char **argv, int in, int o, int e)
 	dup2(e, STDERR_FILENO);
 	setenv("WAVETRAIN_SOCKET", w.path, 1);
 	setenv("LC_ALL", "C.UTF-8", 1);
-	unsetenv("WAVETRAIN_ENV");
+	if (environment)
+		setenv("WAVETRAIN_ENV", environment, 1);
+	else
+		unsetenv("WAVETRAIN_ENV");
 	execv(WAVETRAIN, argv);
 	_exit(127);
 }
@@ -360,6 +367,29 @@ static void values_of_the_file_are_set_by_name(void **state)
 	assert_true(told("--plan already names"));
 }
 
+/* However the environment is named, what lies over the file for it counts. */
+static void an_environment_brings_its_overlay(void **state)
+{
+	char line[512];
+	write_file(overlay, "keep: 4\n");
+	snprintf(line, sizeof line, "lint %s", spec);
+	assert_int_equal(run(line), 0);
+	assert_false(told("deploy.prod.yaml"));
+	environment = "prod";
+	assert_int_equal(run(line), 0);
+	assert_true(told("/deploy.prod.yaml: no errors"));
+	write_file(overlay, "kep: 4\n");
+	assert_int_equal(run(line), 65);
+	snprintf(line, sizeof line, "deploy checkout 2.0 --yes --detach -f %s", spec);
+	assert_int_equal(run(line), 65);
+	assert_true(told("deploy.prod.yaml:1:1: error: unknown key 'kep'"));
+	snprintf(line, sizeof line, "lint %s -e staging", spec);
+	assert_int_equal(run(line), 0);
+	environment = NULL;
+	snprintf(line, sizeof line, "lint %s -e prod", spec);
+	assert_int_equal(run(line), 65);
+}
+
 static void a_saved_plan_is_applied_or_stale(void **state)
 {
 	char line[512];
@@ -588,6 +618,7 @@ int main(void)
 		T(a_terminal_is_asked_then_redrawn_in_place),
 		T(deploy_asks_and_a_script_must_say_yes),
 		T(values_of_the_file_are_set_by_name),
+		T(an_environment_brings_its_overlay),
 		T(a_saved_plan_is_applied_or_stale),
 		T(verbs_and_one_shot_status),
 		T(what_ended_is_undone_by_a_deployment_of_what_was_before),
