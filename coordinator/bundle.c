@@ -1,6 +1,6 @@
 /*
  * bundle.c: the join bundle of one host: who it is, whom to dial, the CA, and a certificate with its key. The
- * key is made here and kept nowhere (enrolment, where it never leaves the host, comes with the trust issue).
+ * key is made here and kept nowhere (enrolment, where it never leaves the host, does not exist).
  */
 #include <jansson.h>
 #include <stdio.h>

@@ -28,7 +28,7 @@ static void clock_start(struct daemon *d)
 	d->mono_at_start = uv_hrtime();
 }
 
-/* The wall clock is read once: a jump of it must not make hosts look silent or bakes look done (F20). */
+/* The wall clock is read once: a jump of it must not make hosts look silent or bakes look done. */
 struct wall_ms daemon_now(const struct daemon *d)
 {
 	struct wall_ms now = {d->wall_at_start.v + (int64_t)((uv_hrtime() - d->mono_at_start) / 1000000)};

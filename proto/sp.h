@@ -14,7 +14,7 @@
 
 enum { SP_HELLO_LEN = 8, SP_FRAME_HEAD_LEN = 8, SP_REQUEST_HEAD_LEN = 4 };
 
-/* The limits of architecture A7: before the application's own hello was accepted, and after. */
+/* The largest frames that are taken: before the application's own hello was accepted, and after. */
 enum { SP_FRAME_MAX_UNTRUSTED = 4 * 1024, SP_FRAME_MAX_TRUSTED = 256 * 1024 };
 
 enum sp_protocol { SP_PUB0 = 0x20, SP_SUB0 = 0x21, SP_REQ0 = 0x30, SP_REP0 = 0x31 };

@@ -165,7 +165,7 @@ struct nng_tls_engine_conn {
 	size_t taken;	/* bytes in `out` that libnng believes not yet taken */
 	bool greeted;	/* our hello is sent */
 	bool peer_spoke;
-	bool closed; /* nothing may wait any more: libnng would wait for it for ever (reference, D1) */
+	bool closed; /* nothing may wait any more: libnng would wait for it for ever */
 };
 
 static int bio_read(BIO *bio, char *to, size_t cap, size_t *n)
@@ -339,7 +339,7 @@ static void unit_done(struct nng_tls_engine_conn *c)
 
 /*
  * libnng writes length, id and body of a message one after the other, with a task switch between. If the
- * connection dies at such a seam, libnng waits for itself for ever (reference, D1). So the first parts are
+ * connection dies at such a seam, libnng waits for itself for ever. So the first parts are
  * only collected: a peer cannot see, and answer with a reset, half a message. It also makes one TLS record of
  * three.
  *

@@ -12,7 +12,7 @@ enum { COORDINATORS_MAX = 16, ADDRESS_CAP = 272 };
 
 /*
  * A peer that refuses us does so right after the hellos (TLS 1.3 tells a client late). A message being sent
- * at that moment can wedge libnng (reference, D1), so nothing is sent before the session lasted this long.
+ * at that moment can wedge libnng for ever, so nothing is sent before the session lasted this long.
  */
 enum { SETTLE_MS = 20 };
 
@@ -124,7 +124,7 @@ static void tell_down(struct link *l, const struct err *why)
 		l->callbacks.on_down(l->callbacks.arg, coordinator(l), why, l->next_ms);
 }
 
-/* Closing while libnng sends can wedge it (reference, D1), so a message just given to it is left a moment to
+/* Closing while libnng sends can wedge it, so a message just given to it is left a moment to
  * leave. */
 static void start_closing(struct link *l)
 {

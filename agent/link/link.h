@@ -2,9 +2,9 @@
  * link.h: the agent's line to its coordinators: one NNG REQ socket at a time, thrown away after every
  * trouble.
  *
- * libnng's own reconnecting is never relied on (reference "NNG", N6): a session that ends is closed on a
- * helper thread, our own back-off passes, and a new socket dials the next coordinator. If a close hangs,
- * libnng is wedged and only a new process helps: see on_wedged.
+ * libnng's own reconnecting is never relied on (after some failures it is stuck): a session that ends is
+ * closed on a helper thread, our own back-off passes, and a new socket dials the next coordinator. If a close
+ * hangs, libnng is wedged and only a new process helps: see on_wedged.
  *
  * One poll and one request may be outstanding. When a session ends, what was outstanding has no answer and
  * never gets one; the owner asks again after on_up with the same ids. A call without answer in time ends the

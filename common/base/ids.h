@@ -43,7 +43,7 @@ const char *deployment_id_text(struct deployment_id id, char out[DEPLOYMENT_ID_C
 must_check bool deployment_id_parse(struct deployment_id *out, const char *s);
 
 /*
- * The fence of an assignment (architecture A4): the raft term and the log index that committed it, and the
+ * The fence of an assignment: the raft term and the log index that committed it, and the
  * generation of the host record. An agent stores the highest it obeyed, fsynced, and refuses anything lower.
  */
 struct fence {

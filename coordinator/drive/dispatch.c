@@ -1,7 +1,7 @@
 /*
  * dispatch.c: answers to polls. What a host should run is read from committed placements each time; a poll
  * that finds nothing newer than the agent has is parked until a placement of that host changes or its time is
- * up (architecture A3).
+ * up.
  */
 #include "coordinator/drive/internal.h"
 

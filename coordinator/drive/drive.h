@@ -16,8 +16,8 @@ struct drive_config {
 	uint64_t log_id; /* of this cluster's incarnation: another one makes agents ask for a snapshot */
 	uint64_t cluster_hi, cluster_lo;
 	uint32_t poll_wait_ms;	  /* how long a poll is parked */
-	int64_t suspect_ms;	  /* silence after which a host is not counted available: two missed polls */
-	int64_t lost_ms;	  /* silence after which it is lost: four */
+	int64_t suspect_ms;	  /* silence after which a host is not counted available */
+	int64_t lost_ms;	  /* silence after which it is lost; longer */
 	int64_t grace_ms;	  /* after taking the lead, nobody counts as lost */
 	const char *artifact_url; /* told to agents; outlives drive */
 };

@@ -1,7 +1,6 @@
 /*
  * hints.c: one hint for each region and app that got new assignments by one command, to whoever subscribes.
- * It says that there is something, never what: losing every one of them costs latency and nothing else
- * (architecture A3).
+ * It says that there is something, never what: losing every one of them costs latency and nothing else.
  */
 #include "coordinator/drive/internal.h"
 

@@ -1,6 +1,6 @@
 /*
  * join.c: a host that comes into the fleet while rollouts are under way gets the version that its region is
- * at (R81): it joins the wave of its region as a late task. A region that no wave names is not part of the
+ * at: it joins the wave of its region as a late task. A region that no wave names is not part of the
  * rollout.
  */
 #include "coordinator/drive/internal.h"

@@ -1,5 +1,5 @@
 /*
- * edge.h: the port agents dial. It speaks NNG's SP wire itself on libuv and OpenSSL (architecture A7): a REQ0
+ * edge.h: the port agents dial. It speaks NNG's SP wire itself on libuv and OpenSSL (docs/decisions/0003-edge.md): a REQ0
  * peer finds a REP0 here, a SUB0 peer a PUB0; any other is refused. TLS 1.3 with certificates on both sides,
  * and the peer's identity is bound to its session before the first byte of SP is looked at.
  *

@@ -50,8 +50,8 @@ static void on_closed(uv_handle_t *handle)
 	free(s);
 }
 
-/* Best effort. A peer on libnng may overlook a connection that just ends, but not TLS's close notice
- * (reference, D4). */
+/* Best effort. A peer on libnng may overlook a connection that just ends, but not TLS's close notice.
+ */
 static void say_goodbye(struct edge_session *s)
 {
 	stream_goodbye(&s->stream);

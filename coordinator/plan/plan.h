@@ -4,7 +4,7 @@
  * it, and every decision is a command that the fold applies only if the world is still as the planner saw it,
  * so a decision made twice is harmless.
  *
- * The words (floor, budget, bake, deadline, cause) are those of docs/semantics.md, D1 to D9.
+ * The words (floor, budget, bake, deadline, cause) are those of docs/semantics.md.
  */
 #ifndef PLAN_PLAN_H
 #define PLAN_PLAN_H
@@ -45,7 +45,7 @@ struct view {
 	const struct host_view *hosts; /* parallel to tasks */
 	struct wall_ms leading_since;
 	int64_t grace_ms; /* after leading_since, nobody counts as lost */
-	int64_t lost_ms;  /* silence after which a host is lost (four missed polls) */
+	int64_t lost_ms;  /* silence after which a host is lost */
 };
 
 struct plan_event {

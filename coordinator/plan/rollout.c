@@ -113,7 +113,7 @@ static bool all_over(const struct step *s)
 	return true;
 }
 
-/* R86: success names the hosts that did not make it within the budget. */
+/* Success names the hosts that did not make it within the budget. */
 static const char *success_text(struct step *s)
 {
 	uint32_t hosts = 0, healthy = 0;
@@ -231,7 +231,7 @@ static void on_held(struct step *s)
 	step_look_again(s, ends);
 }
 
-/* Approvals and windows come with later issues; a rollout that was made without them starts at once. */
+/* There are no approvals and no windows, so a rollout starts at once. */
 static void on_waiting(struct step *s)
 {
 	move(s, ROLLOUT_RUNNING, false, "");

@@ -40,7 +40,7 @@ static bool on_pending(struct step *s, uint32_t w)
 	return move(s, w, s->waves[w].hosts == 0 ? WAVE_SKIPPED : WAVE_GATED, "");
 }
 
-/* Approvals and windows are gates of later issues; with none configured the gate is open. */
+/* The place where an approval or a window would be waited for: there are none, so the gate is open. */
 static bool on_gated(struct step *s, uint32_t w)
 {
 	return move(s, w, WAVE_ROLLING, "");
@@ -78,7 +78,7 @@ static bool over_budget(struct step *s, uint32_t w)
 }
 
 /*
- * F22: a host that passed and then says that its probe fails or its program died has failed late, and that is
+ * A host that passed and then says that its probe fails or its program died has failed late, and that is
  * the version's fault if it was well since its host booted. After a reboot, while it starts or while nobody
  * hears it, it is only not up (D3): the bake waits for it.
  */

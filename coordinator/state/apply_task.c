@@ -17,7 +17,7 @@ static struct placement placement_row(struct apply *ap, const struct task *t, co
 	return (struct placement){.host = t->host, .app = d->app, .env = d->env};
 }
 
-/* The assignment: the next number of this host, and a fence that no earlier one reaches (A4). */
+/* The assignment: the next number of this host, and a fence that no earlier one reaches. */
 static void put_assignment(struct apply *ap, const struct deployment *d, struct host *h, struct task *t)
 {
 	struct placement p = placement_row(ap, t, d);

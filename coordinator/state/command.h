@@ -26,7 +26,7 @@ enum command_kind {
 	COMMAND_KIND_NR
 };
 
-/* What an operator may say to a deployment. verb.h has the table verb x state. */
+/* What an operator may say to a deployment. machines.h has the table verb x state. */
 enum verb {
 	VERB_PAUSE = 1,
 	VERB_RESUME,

@@ -108,8 +108,7 @@ enum wave_state {
 	WAVE_STATE_NR
 };
 
-/* QUEUED and SKIPPED frame architecture 4's list: a host that has not been assigned yet, one that left the
- * fleet. */
+/* QUEUED: a host that has not been assigned yet. SKIPPED: one that left the fleet. */
 enum task_state {
 	TASK_QUEUED = 1,
 	TASK_ASSIGNED,
@@ -166,7 +165,7 @@ struct deployment {
 	struct target target;
 	struct labels
 		selector; /* which hosts it is for: all labels equal; late hosts are matched against it */
-	struct name from_version; /* what most hosts ran when it was made; for people */
+	struct name from_version; /* what the first host that ran the app ran when it was made; for people */
 	struct limits limits;
 	enum rollout_state state;
 	enum rollout_state resume_to; /* where PAUSED and HELD go back to */

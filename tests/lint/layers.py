@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who may include whom (docs/architecture.md, section 3). Every #include "..." of the tree is checked against the table."""
+"""Who may include whom ("Who may include whom" of docs/architecture.md). Every #include "..." of the tree is checked against the table."""
 import pathlib
 import re
 import sys

@@ -435,7 +435,7 @@ void check_applied(struct check *c, const struct command *cmd, const struct comm
 	uint64_t index = coordinator_index(c->s->c);
 	if (index >= CHAINS_MAX) {
 		world_violation(&c->s->w, "the log grows without end: %llu entries",
-				(unsigned long long)index); /* A5 */
+				(unsigned long long)index);
 		return;
 	}
 	c->chains[index] = state_chain(st(c));

@@ -276,7 +276,7 @@ static void retry_of_every_task_state(void **state)
 		}
 }
 
-/* No other verb touches a task or a wave: a host goes on with what it was told (A3). */
+/* No other verb touches a task or a wave: a host goes on with what it was told. */
 static void only_retry_and_promote_touch_tasks_and_waves(void **state)
 {
 	static const enum verb verbs[] = {VERB_PAUSE, VERB_RESUME, VERB_ABORT, VERB_PROMOTE_FULL,
