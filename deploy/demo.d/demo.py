@@ -52,7 +52,7 @@ rollback: {{ auto: true, batch: 50%, floor: 50% }}
 keep: 3
 """
 
-# 1.2 starts well, answers its probe, and fails it three seconds later.
+# 1.2 starts well, answers its probe, and fails it a second and a half later.
 STARTS = {"1.2": "FAIL_AFTER_MS=1500 exec ./demo-service \"$WAVETRAIN_VERSION\"\n"}
 
 

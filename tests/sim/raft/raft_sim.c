@@ -417,7 +417,7 @@ int main(int argc, char **argv)
 	uint64_t bad = 0, ran = 0;
 	if (!parse(&o, argc, argv)) {
 		fprintf(stderr, "usage: raft_sim [--seeds N] [--start S] [--nodes 1..5] [--rules-off MASK] "
-				"[--expect-violations] [--verbose]\n");
+				"[--least-voters V] [--expect-violations] [--verbose]\n");
 		return 2;
 	}
 	for (; ran < o.seeds && !(o.expect && bad > 0); ran++)
