@@ -63,6 +63,13 @@ static bool may_revive(const struct agent_record *r)
 	return !target_none(&r->runs) && (agent_at_rest(r) || r->state < AGENT_LEAVING);
 }
 
+/* What cannot be started must not stand before the release that takes its place: on the way to that, one
+ * failed try is enough. */
+static bool revives_now(const struct agent_app *app)
+{
+	return app->want_revive && may_revive(&app->rec) && (agent_at_rest(&app->rec) || !app->revive_failed);
+}
+
 static void revive(struct step_run *run, struct agent_app *app)
 {
 	app->want_revive = false;
@@ -109,14 +116,14 @@ void inner_settle(struct step_run *run, struct agent_app *app)
 		return;
 	if (app->next.seq != 0 && !r->reviving)
 		desired_adopt(run, app);
+	else if (too_late(app, run->now))
+		give_up(run, app);
 	else if (run->now.v < app->retry_at.v)
 		return;
 	else if (app->want_revive && being_proven(r))
 		start_again(run, app);
-	else if (app->want_revive && may_revive(r))
+	else if (revives_now(app))
 		revive(run, app);
-	else if (too_late(app, run->now))
-		give_up(run, app);
 	else if (agent_action(r) != 0 && !(agent_action(r) == AGENT_FREE_SLOTS && app->tidied))
 		effect_start(run, app);
 }
@@ -304,7 +311,7 @@ static int on_status(struct step_run *run, const struct agent_event *ev)
 		return E_OK; /* of a process that is replaced already */
 	switch (ev->status.status) {
 	case AGENT_RUNNING:
-		app->want_revive = false;
+		app->want_revive = app->revive_failed = false;
 		break;
 	case AGENT_NOT_RUNNING:
 		not_running(run, app);

@@ -251,9 +251,10 @@ struct agent_app {
 	struct agent_effect effect;   /* id 0 = none outstanding */
 	struct agent_assignment next; /* overtakes when it can; seq 0 = none */
 	bool want_revive;
-	uint32_t failed_tries;	 /* transient failures in a row of FETCH or of reviving */
+	bool revive_failed;		   /* the last try to: no release waits for the next one */
+	uint32_t failed_tries;		   /* transient failures in a row of FETCH or of reviving */
 	char last_fault[AGENT_REASON_CAP]; /* of the last of them: the reason when the time runs out */
-	struct mono_ms retry_at; /* 0 = now */
+	struct mono_ms retry_at;	   /* 0 = now */
 };
 
 struct agent {

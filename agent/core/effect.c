@@ -126,7 +126,7 @@ static bool try_again(const struct agent_app *app, enum agent_effect_kind kind, 
 static void revive_failed(struct step_run *run, struct agent_app *app)
 {
 	app->rec.reviving = false;
-	app->want_revive = true;
+	app->want_revive = app->revive_failed = true;
 	wait_before_retry(app, run->now);
 	inner_persist(run, app);
 }
@@ -165,6 +165,8 @@ static void evidence_discarded(struct step_run *run, struct agent_app *app)
 static void succeeded(struct step_run *run, struct agent_app *app, const struct agent_evidence *ev)
 {
 	struct agent_record *r = &app->rec;
+	if (app->effect.kind == AGENT_START)
+		app->want_revive = app->revive_failed = false;
 	if (r->state == AGENT_PROBING && !r->reviving) {
 		if (ev == NULL || !evidence_counts(r, ev)) {
 			evidence_discarded(run, app);

@@ -262,6 +262,72 @@ static void a_reboot_during_a_fetch_brings_the_old_release_up_first(void **state
 	assert_int_equal(fake_record(&f)->state, AGENT_ACKED);
 }
 
+/* The program is gone and START of target 1 fails from now on; exec says so. */
+static void lose_what_runs(int code)
+{
+	fake_fail(&f, AGENT_START, 1, code);
+	memset(&f.runs, 0, sizeof(f.runs));
+	fake_status(&f, AGENT_NOT_RUNNING);
+}
+
+static void wait_for_result(uint64_t seq)
+{
+	for (int i = 0; i < 40 && f.result.seq != seq && f.out.next_at.v > f.now; i++)
+		fake_timer(&f);
+	assert_int_equal(f.result.seq, seq);
+}
+
+static void what_cannot_be_started_again_is_replaced_all_the_same(void **state)
+{
+	static const int codes[] = {E_CORRUPT, E_UNAVAILABLE};
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		assert_int_equal(serving(state), 0);
+		lose_what_runs(codes[i]);
+		fake_timer(&f);
+		fake_assign(&f, fake_assignment(2, 2, 1));
+		wait_for_result(2);
+		assert_int_equal(f.result.state, STEP_HEALTHY);
+		assert_true(runs(2) && f.in_rotation);
+		assert_int_equal(f.starts, 2);
+	}
+}
+
+static void what_ends_during_a_fetch_and_cannot_be_started_does_not_hold_it_up(void **state)
+{
+	f.hold = AGENT_FETCH;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	f.hold = 0;
+	lose_what_runs(E_CORRUPT);
+	wait_for_result(2);
+	assert_int_equal(f.result.state, STEP_HEALTHY);
+	assert_true(runs(2) && f.in_rotation);
+}
+
+static void the_time_of_a_host_runs_out_whatever_does_not_start(void **state)
+{
+	lose_what_runs(E_CORRUPT);
+	f.hold = AGENT_FETCH;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	wait_for_result(2);
+	assert_int_equal(f.result.code, E_TIMEOUT);
+	assert_int_equal(f.result.cause, STEP_CAUSE_INFRA);
+}
+
+static void what_could_not_be_started_is_tried_until_it_can(void **state)
+{
+	lose_what_runs(E_CORRUPT);
+	f.hold = AGENT_FETCH;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	f.hold = 0;
+	fake_end_held(&f, E_CORRUPT);
+	assert_int_equal(f.result.state, STEP_FAILED);
+	struct digest one = fake_target(1).id;
+	assert_false(digest_eq(&f.runs, &one));
+	f.fail_code = E_OK;
+	fake_timer(&f);
+	assert_true(digest_eq(&f.runs, &one));
+}
+
 static void an_agent_restart_does_not_touch_a_healthy_program(void **state)
 {
 	fake_boot(&f);
@@ -326,13 +392,13 @@ static void dying_after_any_journal_write_ends_the_same(void **state)
 static void each_state_has_exactly_one_next_action(void **state)
 {
 	static const enum agent_effect_kind want[AGENT_STATE_NR] = {
-		[AGENT_ACKED] = AGENT_FETCH,	[AGENT_FETCHED] = AGENT_UNPACK,
-		[AGENT_STAGED] = AGENT_HOOK,	[AGENT_LEAVING] = AGENT_DRAIN,
-		[AGENT_DRAINED] = AGENT_STOP,	[AGENT_STOPPED] = AGENT_HOOK,
-		[AGENT_CLEARED] = AGENT_SWAP,	[AGENT_SWAPPED] = AGENT_HOOK,
-		[AGENT_STARTING] = AGENT_START, [AGENT_PROBING] = AGENT_PROBE,
-		[AGENT_PROVEN] = AGENT_UNDRAIN, [AGENT_SERVING] = AGENT_HOOK,
-		[AGENT_HALTING] = AGENT_STOP,	[AGENT_HEALTHY] = AGENT_FREE_SLOTS,
+		[AGENT_ACKED] = AGENT_FETCH,	   [AGENT_FETCHED] = AGENT_UNPACK,
+		[AGENT_STAGED] = AGENT_HOOK,	   [AGENT_LEAVING] = AGENT_DRAIN,
+		[AGENT_DRAINED] = AGENT_STOP,	   [AGENT_STOPPED] = AGENT_HOOK,
+		[AGENT_CLEARED] = AGENT_SWAP,	   [AGENT_SWAPPED] = AGENT_HOOK,
+		[AGENT_STARTING] = AGENT_START,	   [AGENT_PROBING] = AGENT_PROBE,
+		[AGENT_PROVEN] = AGENT_UNDRAIN,	   [AGENT_SERVING] = AGENT_HOOK,
+		[AGENT_HALTING] = AGENT_STOP,	   [AGENT_HEALTHY] = AGENT_FREE_SLOTS,
 		[AGENT_FAILED] = AGENT_FREE_SLOTS,
 	};
 	struct agent_record r = {.to = fake_target(2), .runs = fake_target(1)};
@@ -371,6 +437,11 @@ int main(void)
 		cmocka_unit_test_setup(after_a_reboot_the_last_good_release_is_started_without_a_coordinator,
 				       serving),
 		cmocka_unit_test_setup(a_reboot_during_a_fetch_brings_the_old_release_up_first, serving),
+		cmocka_unit_test(what_cannot_be_started_again_is_replaced_all_the_same),
+		cmocka_unit_test_setup(what_ends_during_a_fetch_and_cannot_be_started_does_not_hold_it_up,
+				       serving),
+		cmocka_unit_test_setup(the_time_of_a_host_runs_out_whatever_does_not_start, serving),
+		cmocka_unit_test_setup(what_could_not_be_started_is_tried_until_it_can, serving),
 		cmocka_unit_test_setup(an_agent_restart_does_not_touch_a_healthy_program, serving),
 		cmocka_unit_test_setup(a_damaged_journal_waits_for_exec_and_proves_again, serving),
 		cmocka_unit_test_setup(a_lost_journal_is_as_good_as_a_damaged_one, serving),
