@@ -20,7 +20,11 @@ struct lb_target {
 typedef void (*balancer_cb)(void *ctx, int code, const struct err *e);
 
 struct balancer {
-	/* Done: nothing in flight, state maint. E_CONFLICT: too few others are UP, nothing was changed. */
+	/*
+	 * Done: nothing in flight, state maint. E_CONFLICT: too few others are UP, nothing was changed.
+	 * E_TIMEOUT: it takes no new requests, but some are in flight still; E_UNAVAILABLE: the balancer does
+	 * not answer, so nobody knows what goes on there.
+	 */
 	void (*drain)(uv_loop_t *loop, const struct lb_target *t, balancer_cb cb, void *ctx);
 	void (*undrain)(uv_loop_t *loop, const struct lb_target *t, balancer_cb cb, void *ctx);
 };

@@ -287,10 +287,9 @@ static void on_deadline(uv_timer_t *t)
 {
 	struct run *r = t->data;
 	int rc = r->step == WAIT && r->sessions > 0
-			 ? err_set(&r->e, E_TIMEOUT,
-				   "%s/%s still has %u sessions after %u ms of draining", r->backend,
-				   r->server, r->sessions, r->timeout_ms)
-			 : err_set(&r->e, E_TIMEOUT, "HAProxy socket %s gave no answer within %u ms",
+			 ? err_set(&r->e, E_TIMEOUT, "%s/%s still has %u sessions after %u ms of draining",
+				   r->backend, r->server, r->sessions, r->timeout_ms)
+			 : err_set(&r->e, E_UNAVAILABLE, "HAProxy socket %s gave no answer within %u ms",
 				   r->socket, r->timeout_ms);
 	finish(r, rc);
 }
