@@ -1,15 +1,8 @@
 /* acts.c: what wavetrain-exec does for an effect. All of it may be done twice. */
+#include "agent/host/blame.h"
 #include "agent/host/inner.h"
 
 #include <string.h>
-
-/* Disk, memory, time and exec itself are the host's; what the file asks for and cannot have is the version's.
- */
-static enum step_cause cause_of(int code)
-{
-	return err_class(code) == ERR_TRANSIENT || err_class(code) == ERR_BUG ? STEP_CAUSE_INFRA
-									      : STEP_CAUSE_VERSION;
-}
 
 static struct records_for work_for(const struct work *w)
 {
@@ -136,7 +129,7 @@ static void on_started(void *ctx, const struct exec_reply *reply)
 		return;
 	}
 	if (reply->code != E_OK) {
-		work_end(w, reply->code, cause_of(reply->code), "%s", reply->text);
+		work_end(w, reply->code, blame_of_start(reply->code), "%s", reply->text);
 		return;
 	}
 	struct program *p = program_get(w->host, &w->effect.app);
@@ -180,29 +173,19 @@ static const char *last_line(struct arena *a, const struct exec_reply *p)
 	return s;
 }
 
-/* The hooks around the stop are those of the version before: the new one is not blamed for them. */
-static enum step_cause cause_of_hook(const struct work *w, int code)
-{
-	const struct agent_effect *ef = &w->effect;
-	bool of_old = ef->kind == AGENT_HOOK &&
-		      (ef->hook == AGENT_HOOK_BEFORE_STOP || ef->hook == AGENT_HOOK_AFTER_STOP);
-	if (of_old)
-		return STEP_CAUSE_INFRA;
-	return code == E_OK || code == E_TIMEOUT ? STEP_CAUSE_VERSION : cause_of(code);
-}
-
 static void on_hook(void *ctx, const struct exec_reply *reply)
 {
 	struct work *w = ctx;
 	const struct runspec_hook *h = &w->hooks->v[w->hook];
-	enum step_cause cause = cause_of_hook(w, reply->code);
+	enum step_cause cause = blame_of_command(w->effect.kind, w->effect.hook, reply->code);
 	w->ask = NULL;
 	if (reply->code != E_OK)
 		work_end(w, reply->code, cause, "%s %zu (%.40s): %s", w->hooks_name, w->hook + 1, h->run.v[0],
 			 reply->text);
 	else if (reply->hook_exit != 0)
-		work_end(w, E_INVALID, cause, "%s %zu (%.40s) ended with %d: %.100s", w->hooks_name,
-			 w->hook + 1, h->run.v[0], reply->hook_exit, last_line(&w->arena, reply));
+		work_end(w, blame_code_of_exit(w->effect.kind), cause, "%s %zu (%.40s) ended with %d: %.100s",
+			 w->hooks_name, w->hook + 1, h->run.v[0], reply->hook_exit,
+			 last_line(&w->arena, reply));
 	else {
 		w->hook++;
 		next_hook(w);
@@ -221,7 +204,7 @@ static void next_hook(struct work *w)
 	if (records_hook(&f, &w->hooks->v[w->hook], &r, &e) == E_OK)
 		put(w, &r, on_hook);
 	else
-		work_end(w, e.code, STEP_CAUSE_VERSION, "%s", e.text);
+		work_end(w, e.code, blame_of_command(w->effect.kind, w->effect.hook, e.code), "%s", e.text);
 }
 
 void acts_run_hooks(struct work *w, const struct runspec_hooks *hooks, const char *name,

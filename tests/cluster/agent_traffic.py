@@ -201,10 +201,13 @@ def hook_commands(st):
     lines = log.read_text().split("\n")[:-1]
     st.check("commands take the host out before the stop and in after the proof, and nothing more",
              lines[-2:] == [f"drain {st.hosts[0].name} 200", f"undrain {st.hosts[0].name} 200"], lines)
-    app.write(a.merge(more, {"traffic": {"hook": {"drain": ["/bin/sh", "-c", "echo 'the balancer is on fire' >&2; exit 5"]}}})).push("3").up("3")
+    tries = st.folder / "tries.log"
+    fire = ["/bin/sh", "-c", f"echo x >> {tries}; echo 'the balancer is on fire' >&2; exit 5"]
+    app.write(a.merge(more, {"traffic": {"hook": {"drain": fire}}})).push("3").up("3")
     pid = app.server()
     r = app.push("4").deploy("4")
     st.check("a drain command that fails gives the host up and says what it said", r["state"] != "SUCCEEDED" and "the balancer is on fire" in r["why"], (r["state"], r["why"]))
+    st.check("after trying it again, and without blame for the new version", len(tries.read_text().split()) > 1 and not r["target_bad"], (tries.read_text(), r))
     st.heard()
     st.check("and what ran was not touched", app.server() == pid and a.get(app.port) == "3")
 
