@@ -18,15 +18,21 @@
 
 #include "sys/child.h"
 
-enum { EXEC_FULL_PATH = 512 };
+enum { EXEC_FULL_PATH = 512, ALLOWED_MOST = 32 };
+
+/* Names or absolute paths, compared as they are written. The texts are borrowed. */
+struct allowed {
+	const char *what[ALLOWED_MOST];
+	int count;
+};
 
 struct exec {
 	uv_loop_t *loop;
 	const char *root;
-	const char *const *users; /* that programs may run as; asked only when we are root */
-	int user_count;
-	uid_t agent;	   /* the one uid besides our own whose records we take */
-	gid_t agent_group; /* may read what programs print */
+	struct allowed users;		     /* that programs may run as; asked only when we are root */
+	struct allowed sockets, state_files; /* of balancers; asked always */
+	uid_t agent;			     /* the one uid besides our own whose records we take */
+	gid_t agent_group;		     /* may read what programs print */
 	struct app *apps;
 	struct cgroup home; /* groups of apps are made below it; version CGROUP_NONE: none can be */
 	char group_prefix[48];
@@ -109,6 +115,11 @@ void listen_readopt(
 /* output.c */
 must_check int output_open(struct app *a, int *child_fd, struct err *e); /* the caller closes child_fd */
 
+/* allow.c: E_DENIED names the option that allows it */
+must_check bool allow_add(struct allowed *list, const char *what); /* false: the list is full */
+must_check int allow_user(const struct exec *x, const char *user, struct err *e);
+must_check int allow_balancer(const struct exec *x, const struct exec_balancer *b, struct err *e);
+
 /* program.c */
 must_check int app_get(struct exec *x, const char *name, struct app **out, struct err *e);
 must_check int app_fence(struct app *a, const struct fence *f, struct err *e);
@@ -117,7 +128,6 @@ void app_stop(struct app *a, struct exec_call *c);  /* answers */
 void app_status(const struct app *a, struct exec_status *out);
 void app_adopt_all(struct exec *x);
 void app_kill_all(struct exec *x); /* --stop-programs */
-must_check int app_user_allowed(const struct exec *x, const char *user, struct err *e);
 
 /* sweep.c: the cgroup of an app, and the end of all that is in it */
 void group_open(struct exec *x,

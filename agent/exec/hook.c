@@ -109,7 +109,7 @@ static int spawn(struct exec *x, const struct exec_record *r, int out, struct ch
 
 static int begin(struct exec *x, const struct exec_record *r, struct hook *h, struct err *e)
 {
-	int out[2], rc = app_user_allowed(x, r->user, e);
+	int out[2], rc = allow_user(x, r->user, e);
 	if (rc != E_OK)
 		return rc;
 	if (pipe2(out, O_CLOEXEC) != 0)

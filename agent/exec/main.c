@@ -23,6 +23,13 @@ static const char help[] =
 	"  --agent-user NAME     the one other user whose requests are taken; the socket and slots/ are "
 	"given to it\n"
 	"  --user-allowed NAME   programs may run as NAME; repeat it. Needed when exec runs as root\n"
+	"  --balancer-socket-allowed PATH\n"
+	"                        a HAProxy that hosts may be taken out of by this socket; repeat it\n"
+	"  --state-file-allowed PATH\n"
+	"                        a server state file of HAProxy that may be written; repeat it. No other "
+	"file "
+	"is, and it is\n"
+	"                        written as root, so its folder has to be trusted\n"
 	"  --cgroup PATH         make the groups of apps in this group (a path as in /proc/self/cgroup; made "
 	"when missing);\n"
 	"                        without it in exec's own; none: use no cgroups\n"
@@ -30,11 +37,8 @@ static const char help[] =
 	"them over\n"
 	"  --help                this text\n";
 
-enum { MOST_USERS = 32 };
 struct options {
 	const char *socket, *root, *agent, *cgroup;
-	const char *users[MOST_USERS];
-	int user_count;
 	bool stop_programs;
 };
 static struct options opt;
@@ -53,10 +57,11 @@ static bool take_option(int o)
 		opt.agent = optarg;
 		return true;
 	case 'u':
-		if (opt.user_count == MOST_USERS)
-			return false;
-		opt.users[opt.user_count++] = optarg;
-		return true;
+		return allow_add(&ex.users, optarg);
+	case 'b':
+		return optarg[0] == '/' && allow_add(&ex.sockets, optarg);
+	case 'f':
+		return optarg[0] == '/' && allow_add(&ex.state_files, optarg);
 	case 'c':
 		opt.cgroup = optarg;
 		return optarg[0] == '/' || strcmp(optarg, "none") == 0;
@@ -70,10 +75,16 @@ static bool take_option(int o)
 
 static bool take_options(int argc, char **argv)
 {
-	static const struct option all[] = {{"socket", 1, NULL, 's'},	  {"root", 1, NULL, 'r'},
-					    {"agent-user", 1, NULL, 'a'}, {"user-allowed", 1, NULL, 'u'},
-					    {"cgroup", 1, NULL, 'c'},	  {"stop-programs", 0, NULL, 'p'},
-					    {"help", 0, NULL, 'h'},	  {NULL, 0, NULL, 0}};
+	static const struct option all[] = {{"socket", 1, NULL, 's'},
+					    {"root", 1, NULL, 'r'},
+					    {"agent-user", 1, NULL, 'a'},
+					    {"user-allowed", 1, NULL, 'u'},
+					    {"balancer-socket-allowed", 1, NULL, 'b'},
+					    {"state-file-allowed", 1, NULL, 'f'},
+					    {"cgroup", 1, NULL, 'c'},
+					    {"stop-programs", 0, NULL, 'p'},
+					    {"help", 0, NULL, 'h'},
+					    {NULL, 0, NULL, 0}};
 	for (int o; (o = getopt_long(argc, argv, "", all, NULL)) != -1;) {
 		if (o == 'h') {
 			fputs(help, stdout);
@@ -150,8 +161,6 @@ static int serve(void)
 	uv_signal_t term, interrupt;
 	ex.loop = loop;
 	ex.root = opt.root;
-	ex.users = opt.users;
-	ex.user_count = opt.user_count;
 	signal(SIGPIPE, SIG_IGN);
 	/* Numbers of changes rise also over our lives: whoever saw those of an earlier exec misses nothing.
 	 */

@@ -73,18 +73,6 @@ int app_fence(struct app *a, const struct fence *f, struct err *e)
 	return rc;
 }
 
-int app_user_allowed(const struct exec *x, const char *user, struct err *e)
-{
-	if (geteuid() != 0)
-		return E_OK; /* the kernel lets us be nobody else */
-	const char *as = *user ? user : "root";
-	for (int i = 0; i < x->user_count; i++)
-		if (strcmp(x->users[i], as) == 0)
-			return E_OK;
-	return err_set(e, E_DENIED, "user %s may not run programs here; allow it with --user-allowed %s", as,
-		       as);
-}
-
 static void on_death(uv_poll_t *w, int status, int events)
 {
 	struct app *a = w->data;
@@ -230,7 +218,7 @@ static int refuse_start(struct app *a, const struct exec_record *r, struct err *
 		return err_set(e, E_CONFLICT, "app %s is being %s", a->name,
 			       a->stopping ? "stopped" : "started by another request");
 	int rc = store_slot_complete(a->x, r->digest, e);
-	return rc != E_OK ? rc : app_user_allowed(a->x, r->user, e);
+	return rc != E_OK ? rc : allow_user(a->x, r->user, e);
 }
 
 static void save_or_say(const struct app *a)

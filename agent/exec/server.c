@@ -100,7 +100,13 @@ static void on_balanced(void *ctx, int code, const struct err *e)
 
 static void balance(struct exec *x, struct exec_call *c)
 {
+	struct err e;
 	const struct exec_balancer *b = &c->r.balancer;
+	int rc = allow_balancer(x, b, &e);
+	if (rc != E_OK) {
+		call_answer(c, rc, &e);
+		return;
+	}
 	struct lb_target t = {b->socket, b->backend, b->server, b->state_file, b->keep_up, c->r.timeout_ms};
 	(c->r.op == EXEC_DRAIN ? lb_haproxy.drain : lb_haproxy.undrain)(x->loop, &t, on_balanced, c);
 }

@@ -1,11 +1,8 @@
 #include "agent/steps/lb_haproxy.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 
@@ -74,32 +71,6 @@ static void finish(struct run *r, int code)
 	r->cb(r->ctx, code, &r->e);
 }
 
-static int write_whole(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return -1;
-	size_t n = strlen(text);
-	int bad = write(fd, text, n) != (ssize_t)n || fsync(fd) != 0;
-	return close(fd) || bad ? -1 : 0;
-}
-
-/* What a reload reads back (server-state-file). From its version line on; never half a file. */
-static int write_state(struct run *r, const char *text)
-{
-	char fresh[sizeof r->state_file + 24];
-	text += strspn(text, "\n");
-	snprintf(fresh, sizeof fresh, "%s.%d.new", r->state_file, (int)getpid());
-	if (strncmp(text, "1\n", 2) != 0)
-		return err_set(&r->e, E_PROTOCOL, "HAProxy's server state is not of format 1");
-	if (write_whole(fresh, text) != 0 || rename(fresh, r->state_file) != 0) {
-		int why = errno;
-		unlink(fresh);
-		return err_sys(&r->e, E_IO, why, "write %s", r->state_file);
-	}
-	return E_OK;
-}
-
 /*
  * Others write the same file. Whoever wrote asks again, and writes again when the state is not what it wrote,
  * so the last word is never an old one.
@@ -112,7 +83,7 @@ static int save_state(struct run *r, const char *text)
 	r->settled = rc == E_OK && r->saved.len == now.len && now.len > 0 &&
 		     memcmp(r->saved.data, now.data, now.len) == 0;
 	if (rc == E_OK && !r->settled)
-		rc = write_state(r, text);
+		rc = lb_haproxy_write_state(r->state_file, text, &r->e);
 	buf_done(&r->saved);
 	r->saved = now;
 	return rc;

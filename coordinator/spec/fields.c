@@ -89,13 +89,15 @@ GROUP(strategy, spec_strategy);
 
 static const struct field haproxy_fields[] = {
 	{"socket", FIELD_TEXT, REQ | TPL, AT(spec_haproxy, socket),
-	 .doc = "Path of HAProxy's admin socket on the host of the agent."},
+	 .doc = "Path of HAProxy's admin socket on the host of the agent, one that its wavetrain-exec "
+		"allows (`--balancer-socket-allowed`)."},
 	{"backend", FIELD_TEXT, REQ | TPL, AT(spec_haproxy, backend),
 	 .doc = "Backend that holds the servers."},
 	{"server", FIELD_TEXT, TPL, AT(spec_haproxy, server), .dflt = "{{ host }}",
 	 .doc = "Name of this host's server in the backend."},
 	{"stateFile", FIELD_TEXT, TPL, AT(spec_haproxy, state_file),
-	 .doc = "Server state file to write, so that a reload of HAProxy keeps a drained server drained."},
+	 .doc = "Server state file to write, so that a reload of HAProxy keeps a drained server drained; one "
+		"that wavetrain-exec allows (`--state-file-allowed`)."},
 };
 GROUP(haproxy, spec_haproxy);
 

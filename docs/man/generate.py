@@ -34,7 +34,8 @@ no hosts. Nobody else can open the socket."""),
 - ROOT/apps/APP/current: link to the slot that APP should run
 - ROOT/apps/APP/run: what exec meant to do, written before it is done; the next exec reads it
 - ROOT/apps/APP/output.log, output.log.1: what the program printed
-- /etc/default/wavetrain-exec: WAVETRAIN_EXEC_USERS of the service: who programs may run as"""),
+- /etc/default/wavetrain-exec: WAVETRAIN_EXEC_USERS of the service: who programs may run as; WAVETRAIN_EXEC_BALANCERS: which HAProxy
+and which server state file it may use (none without it)"""),
         ("SIGNALS", """- TERM, INT: end. Programs run on, and the next exec takes them over, unless --stop-programs was given"""),
         ("SERVICES", """wavetrain-exec.service can be stopped, restarted and killed under running programs. wavetrain-programs.service is the control group
 they live in; its stop ends them all."""),

@@ -157,6 +157,11 @@ class Coordinator:
         return json.loads(self.must(*words, "-o", "json", timeout=timeout))
 
 
+def balancer_files(folder, region):
+    """(socket, server state file) of the HAProxy of a region, which its hosts' wavetrain-exec are allowed."""
+    return folder / f"haproxy-{region}.sock", folder / f"haproxy-{region}.state"
+
+
 class Host:
     """wavetrain-exec and wavetrain-agent of one host, each its own process."""
 
@@ -171,6 +176,8 @@ class Host:
         co.must("agents", "add", name, "--region", region, "--label", "role=web", "--label", f"port={port}", *more,
                 "--out", self.agent_dir / "bundle")
         allowed = ["--user-allowed", "root"] if os.geteuid() == 0 else []
+        lb_socket, lb_state = balancer_files(folder, region)
+        allowed += ["--balancer-socket-allowed", lb_socket, "--state-file-allowed", lb_state]
         self.exec = Process(self.dir / "exec.log", EXEC, "--socket", self.sock, "--root", self.root, *allowed)
         self.agent = Process(self.dir / "agent.log", AGENT, "--dir", self.agent_dir, "--root", self.root, "--exec-socket", self.sock,
                              "--unpack", UNPACK, "--reconnect-max", "3")
@@ -192,7 +199,7 @@ class Balancer:
 
     def __init__(self, folder, region, hosts):
         self.port, self.region = free_ports(1)[0], region
-        self.socket, self.state = folder / f"haproxy-{region}.sock", folder / f"haproxy-{region}.state"
+        self.socket, self.state = balancer_files(folder, region)
         self.state.touch()
         servers = "\n".join(f"    server {h.name} 127.0.0.1:{h.port} check inter 500ms fall 2 rise 1" for h in hosts)
         config = folder / f"haproxy-{region}.cfg"

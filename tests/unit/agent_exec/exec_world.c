@@ -80,6 +80,9 @@ pid_t exec_spawn(const char *path, const char *at, const char *const args[])
 
 void exec_up(void)
 {
+	char balancer[100], state[100];
+	snprintf(balancer, sizeof balancer, "%s/haproxy", root);
+	snprintf(state, sizeof state, "%s/haproxy.state", root);
 	const char *const args[] = {exec_path,
 				    "--socket",
 				    sock,
@@ -87,6 +90,10 @@ void exec_up(void)
 				    root,
 				    "--user-allowed",
 				    user,
+				    "--balancer-socket-allowed",
+				    balancer,
+				    "--state-file-allowed",
+				    state,
 				    "--stop-programs",
 				    plain ? "--cgroup" : NULL,
 				    "none",

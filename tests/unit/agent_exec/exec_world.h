@@ -30,7 +30,7 @@ int exec_teardown(void **s);
 /* Starts exec and waits until it answers at the socket `at`; quiet unless SHOW is set. `args` begins with its
  * name and ends with NULL. */
 pid_t exec_spawn(const char *path, const char *at, const char *const args[]);
-void exec_up(void);
+void exec_up(void); /* allows the balancer `root`/haproxy and the state file `root`/haproxy.state */
 void exec_down(int signo); /* and that it had not ended before */
 
 /* Asks what is in `record`; the code of the answer. */

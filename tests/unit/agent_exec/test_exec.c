@@ -195,17 +195,6 @@ static void foreign_bytes_do_not_disturb_exec(void **s)
 	assert_int_equal(status()->run, EXEC_RUN_NONE);
 }
 
-static void a_dead_balancer_is_told_to_the_agent(void **s)
-{
-	ask(EXEC_DRAIN);
-	snprintf(record.balancer.socket, sizeof record.balancer.socket, "%s/no-haproxy", root);
-	strcpy(record.balancer.backend, "be");
-	strcpy(record.balancer.server, "s1");
-	assert_int_equal(call(), E_UNAVAILABLE);
-	strcpy(record.balancer.server, "s1;show info");
-	assert_int_equal(call(), E_INVALID);
-}
-
 static void a_user_that_is_not_allowed_runs_nothing(void **s)
 {
 	start_record(NULL, NULL);
@@ -517,7 +506,6 @@ int main(int argc, char **argv)
 		EXEC_CASE(current_follows_the_swap),
 		EXEC_CASE(an_invalid_record_is_refused_and_the_next_is_served),
 		EXEC_CASE(foreign_bytes_do_not_disturb_exec),
-		EXEC_CASE(a_dead_balancer_is_told_to_the_agent),
 		EXEC_CASE(a_user_that_is_not_allowed_runs_nothing),
 		EXEC_CASE(nothing_that_a_program_forked_survives_its_stop),
 		EXEC_CASE(nothing_that_a_program_forked_survives_its_own_end),

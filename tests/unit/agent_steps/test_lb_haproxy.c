@@ -1,5 +1,11 @@
 #include "tests/lib/test.h"
 
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "agent/steps/lb_haproxy.h"
 
 static struct err e;
@@ -71,6 +77,77 @@ static void names_take_nothing_that_ends_a_command(void **s)
 		assert_false(lb_haproxy_name_ok(bad[i]));
 }
 
+static char dir[64];
+
+static const char *at(const char *leaf)
+{
+	static char path[2][128];
+	static int turn;
+	char *p = path[turn ^= 1];
+	snprintf(p, sizeof path[0], "%s/%s", dir, leaf);
+	return p;
+}
+
+static void must_hold(const char *leaf, const char *want)
+{
+	char text[64] = "";
+	FILE *f = fopen(at(leaf), "r");
+	assert_non_null(f);
+	assert_true(fread(text, 1, sizeof text - 1, f) < sizeof text - 1);
+	fclose(f);
+	assert_string_equal(text, want);
+}
+
+static int folder_setup(void **s)
+{
+	strcpy(dir, "/tmp/wtstate.XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int folder_teardown(void **s)
+{
+	char cmd[100];
+	snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
+	return system(cmd);
+}
+
+static int entries(void)
+{
+	DIR *d = opendir(dir);
+	int n = 0;
+	for (struct dirent *it; (it = readdir(d));)
+		n += it->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void the_state_file_is_replaced_whole(void **s)
+{
+	assert_int_equal(lb_haproxy_write_state(at("state"), "\n1\nold and long\n", &e), E_OK);
+	assert_int_equal(lb_haproxy_write_state(at("state"), "\n1\nnew\n", &e), E_OK);
+	must_hold("state", "1\nnew\n");
+	assert_int_equal(lb_haproxy_write_state(at("state"), "\n2\nother format\n", &e), E_PROTOCOL);
+	must_hold("state", "1\nnew\n");
+	assert_int_equal(entries(), 1);
+}
+
+static void no_link_leads_the_state_file_elsewhere(void **s)
+{
+	char fresh[40];
+	assert_int_equal(lb_haproxy_write_state(at("victim"), "1\nkept\n", &e), E_OK);
+	assert_int_equal(symlink("victim", at("state")), 0);
+	snprintf(fresh, sizeof fresh, "state.%d.new", (int)getpid());
+	assert_int_equal(symlink("victim", at(fresh)), 0);
+	assert_int_equal(lb_haproxy_write_state(at("state"), "1\nnew\n", &e), E_OK);
+	must_hold("victim", "1\nkept\n");
+	must_hold("state", "1\nnew\n");
+	assert_int_equal(entries(), 2);
+	assert_int_equal(mkdir(at("folder"), 0755), 0);
+	assert_int_equal(symlink("folder", at("link")), 0);
+	assert_int_equal(lb_haproxy_write_state(at("link/state"), "1\nnew\n", &e), E_IO);
+	assert_int_equal(lb_haproxy_write_state(at("folder/state"), "1\nnew\n", &e), E_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -80,6 +157,10 @@ int main(void)
 		cmocka_unit_test(states_are_what_a_reload_must_not_lose),
 		cmocka_unit_test(errors_are_told_from_information),
 		cmocka_unit_test(names_take_nothing_that_ends_a_command),
+		cmocka_unit_test_setup_teardown(the_state_file_is_replaced_whole, folder_setup,
+						folder_teardown),
+		cmocka_unit_test_setup_teardown(no_link_leads_the_state_file_elsewhere, folder_setup,
+						folder_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
