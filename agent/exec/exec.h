@@ -78,6 +78,7 @@ struct app {
 	struct run_state st;
 	int pidfd; /* -1 when not running */
 	uv_poll_t *death;
+	uv_timer_t stable;	    /* this life has lasted long enough to give the tries back */
 	uv_timer_t timer;	    /* backoff, or the deadline of a stop, or the next look while sweeping */
 	struct exec_call *stopping; /* answered when nothing of it is left */
 	struct exec_call *starting; /* came while sweeping; done after it */

@@ -50,7 +50,8 @@ int app_get(struct exec *x, const char *name, struct app **out, struct err *e)
 		return rc;
 	}
 	uv_timer_init(x->loop, &a->timer);
-	a->timer.data = a;
+	uv_timer_init(x->loop, &a->stable);
+	a->timer.data = a->stable.data = a;
 	HASH_ADD_STR(x->apps, name, a);
 	*out = a;
 	return E_OK;
@@ -73,6 +74,13 @@ int app_fence(struct app *a, const struct fence *f, struct err *e)
 	return rc;
 }
 
+static void save_or_say(const struct app *a)
+{
+	struct err e;
+	if (store_save(a, &e) != E_OK)
+		log_error(a->name, "state not saved: %s", e.text);
+}
+
 static void on_death(uv_poll_t *w, int status, int events)
 {
 	struct app *a = w->data;
@@ -87,8 +95,29 @@ static void on_death(uv_poll_t *w, int status, int events)
 	a->st.last_signal = known && how.si_code != CLD_EXITED ? how.si_status : 0;
 	if (!a->st.kept)
 		child_kill_group(a->st.pid, SIGKILL);
+	uv_timer_stop(&a->stable);
 	uv_timer_stop(&a->timer); /* the deadline of a stop, if any */
 	sweep_begin(a, settle);
+}
+
+static void on_stable(uv_timer_t *t)
+{
+	struct app *a = t->data;
+	a->st.tries_left = a->st.start.restart.tries;
+	save_or_say(a);
+	server_changed(a);
+}
+
+/* Written when it is so: nobody sees how long a life lasted that ends with the host. */
+static void watch_life(struct app *a)
+{
+	uint64_t stable_ms = a->st.start.restart.stable_ms,
+		 so_far = (uint64_t)child_uptime_ms(a->st.start_ticks);
+	a->death = watch_begin(a->x->loop, a->pidfd, on_death, a);
+	if (!stable_ms || a->st.tries_left == a->st.start.restart.tries)
+		return;
+	uv_update_time(a->x->loop);
+	uv_timer_start(&a->stable, on_stable, stable_ms > so_far ? stable_ms - so_far : 0, 0);
 }
 
 static int born(void *ctx, pid_t pid, struct err *e)
@@ -171,7 +200,7 @@ static int spawn_once(struct app *a, struct err *e)
 		return rc;
 	}
 	a->pidfd = child.pidfd;
-	a->death = watch_begin(a->x->loop, a->pidfd, on_death, a);
+	watch_life(a);
 	log_info(a->name, "started pid %d", (int)child.pid);
 	return E_OK;
 }
@@ -219,13 +248,6 @@ static int refuse_start(struct app *a, const struct exec_record *r, struct err *
 			       a->stopping ? "stopped" : "started by another request");
 	int rc = store_slot_complete(a->x, r->digest, e);
 	return rc != E_OK ? rc : allow_user(a->x, r->user, e);
-}
-
-static void save_or_say(const struct app *a)
-{
-	struct err e;
-	if (store_save(a, &e) != E_OK)
-		log_error(a->name, "state not saved: %s", e.text);
 }
 
 static int begin(struct app *a, const struct exec_record *r, struct err *e)
@@ -312,9 +334,6 @@ static void stopped(struct app *a)
 
 static void died(struct app *a)
 {
-	const struct exec_restart *r = &a->st.start.restart;
-	if (a->st.pid && r->stable_ms && child_uptime_ms(a->st.start_ticks) > r->stable_ms)
-		a->st.tries_left = r->tries;
 	a->st.pid = 0;
 	a->st.crash_loop = a->st.tries_left == 0;
 	log_warn(a->name, "died (exit %d, signal %d), %u restarts left", a->st.last_exit, a->st.last_signal,
@@ -439,7 +458,7 @@ static bool adopt(struct app *a)
 		return false;
 	}
 	a->pidfd = fd;
-	a->death = watch_begin(a->x->loop, fd, on_death, a);
+	watch_life(a);
 	listen_readopt(a);
 	log_info(a->name, "took over pid %d", a->st.pid);
 	return true;

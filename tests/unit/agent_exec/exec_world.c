@@ -110,6 +110,19 @@ void exec_down(int signo)
 	exec_pid = 0;
 }
 
+void exec_up_again(void)
+{
+	exec_up();
+	exec_client_close(client);
+	client = exec_client_open(&loop, sock);
+}
+
+void new_exec(void)
+{
+	exec_down(SIGKILL);
+	exec_up_again();
+}
+
 static void make_slot(uint8_t first)
 {
 	char dir[300], to[400];

@@ -30,7 +30,9 @@ int exec_teardown(void **s);
 /* Starts exec and waits until it answers at the socket `at`; quiet unless SHOW is set. `args` begins with its
  * name and ends with NULL. */
 pid_t exec_spawn(const char *path, const char *at, const char *const args[]);
-void exec_up(void); /* allows the balancer `root`/haproxy and the state file `root`/haproxy.state */
+void exec_up(void);	   /* allows the balancer `root`/haproxy and the state file `root`/haproxy.state */
+void exec_up_again(void);  /* with a client of its own */
+void new_exec(void);	   /* in the place of one that is killed */
 void exec_down(int signo); /* and that it had not ended before */
 
 /* Asks what is in `record`; the code of the answer. */

@@ -66,9 +66,7 @@ static void a_killed_exec_leaves_its_program_and_the_next_takes_it_over(void **s
 	int pid = reply.status.pid;
 	exec_down(SIGKILL);
 	assert_int_equal(kill(pid, 0), 0);
-	exec_up();
-	exec_client_close(client);
-	client = exec_client_open(&loop, sock);
+	exec_up_again();
 	assert_int_equal(status()->run, EXEC_RUN_UP);
 	assert_int_equal(reply.status.pid, pid);
 	assert_int_equal(kill(pid, SIGKILL), 0);
@@ -136,10 +134,7 @@ static void a_lower_fence_is_refused_also_by_the_next_exec(void **s)
 	ask(EXEC_SWAP);
 	record.fence = (struct fence){1, 5, 9};
 	assert_int_equal(call(), E_OK);
-	exec_down(SIGKILL);
-	exec_up();
-	exec_client_close(client);
-	client = exec_client_open(&loop, sock);
+	new_exec();
 	ask(EXEC_SWAP);
 	record.fence = (struct fence){1, 5, 8};
 	assert_int_equal(call(), E_FENCED);
@@ -217,14 +212,6 @@ static int start_forking(void)
 	return status()->pid;
 }
 
-static void new_exec(void)
-{
-	exec_down(SIGKILL);
-	exec_up();
-	exec_client_close(client);
-	client = exec_client_open(&loop, sock);
-}
-
 static void nothing_that_a_program_forked_survives_its_stop(void **s)
 {
 	start_forking();
@@ -249,9 +236,7 @@ static void nothing_that_a_program_forked_survives_its_own_end(void **s)
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	if (!plain)
 		assert_true(count_apps() >= 6);
-	exec_up();
-	exec_client_close(client);
-	client = exec_client_open(&loop, sock);
+	exec_up_again();
 	wait_apps(0);
 }
 
