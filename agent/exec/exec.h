@@ -44,6 +44,7 @@ struct exec_call {
 	struct exec_record r;
 	struct exec_reply reply;
 	struct conn *conn;
+	struct exec_call *next; /* of those that wait for the same end */
 };
 void call_answer(struct exec_call *c, int code,
 		 const struct err *e); /* e is used only when code is not E_OK */
@@ -80,7 +81,7 @@ struct app {
 	uv_poll_t *death;
 	uv_timer_t stable;	    /* this life has lasted long enough to give the tries back */
 	uv_timer_t timer;	    /* backoff, or the deadline of a stop, or the next look while sweeping */
-	struct exec_call *stopping; /* answered when nothing of it is left */
+	struct exec_call *stopping; /* a list; answered when nothing of it is left */
 	struct exec_call *starting; /* came while sweeping; done after it */
 	bool killed;
 	bool sweeping;	    /* the program is dead, what it forked is being ended */

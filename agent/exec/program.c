@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 #include "sys/log.h"
 
 static void settle(struct app *a);
@@ -318,18 +320,26 @@ static uint64_t backoff_ms(const struct app *a)
 	return wait < r->most_ms ? wait : r->most_ms;
 }
 
-static void stopped(struct app *a)
+static void answer_stop(struct app *a, struct exec_call *c)
 {
-	struct exec_call *c = a->stopping;
 	struct err e;
 	int rc = a->left ? err_set(&e, E_TIMEOUT, "processes of %s do not end although they were killed",
 				   a->name)
 			 : E_OK;
-	a->stopping = NULL;
-	server_changed(a);
 	c->reply.killed = a->killed;
 	app_status(a, &c->reply.status);
 	call_answer(c, rc, &e);
+}
+
+static void stopped(struct app *a)
+{
+	struct exec_call *c = a->stopping, *next;
+	a->stopping = NULL;
+	server_changed(a);
+	for (; c; c = next) {
+		next = c->next;
+		answer_stop(a, c);
+	}
 }
 
 static void died(struct app *a)
@@ -382,6 +392,15 @@ static void drop_starting(struct app *a)
 		call_answer(c, err_set(&e, E_CONFLICT, "app %s was stopped before it began", a->name), &e);
 }
 
+/* An agent that was restarted asks again: its patience counts from now, that of the one before still runs. */
+static void join_stop(struct app *a, struct exec_call *c)
+{
+	LL_APPEND(a->stopping, c);
+	uv_update_time(a->x->loop);
+	if (a->pidfd >= 0 && !a->killed && c->r.timeout_ms < uv_timer_get_due_in(&a->timer))
+		uv_timer_start(&a->timer, on_stop_deadline, c->r.timeout_ms, 0);
+}
+
 static void stop(struct app *a, struct exec_call *c)
 {
 	a->killed = false;
@@ -403,8 +422,7 @@ void app_stop(struct app *a, struct exec_call *c)
 {
 	struct err e;
 	if (a->stopping) {
-		err_set(&e, E_BUSY, "app %s is being stopped already", a->name);
-		call_answer(c, E_BUSY, &e);
+		join_stop(a, c);
 		return;
 	}
 	a->st.wanted = 0;

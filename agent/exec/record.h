@@ -19,7 +19,8 @@ enum exec_op {
 	 * restarted; E_CONFLICT when anything else of the app runs. Activation 0 is never the same. */
 	EXEC_START,
 	/* app, timeout_ms: TERM to the program's group, wait, KILL; reply.killed. Answered when nothing that
-	 * the app forked is left; E_TIMEOUT when the kernel does not let go of it. */
+	 * the app forked is left; E_TIMEOUT when the kernel does not let go of it. A STOP that comes
+	 * meanwhile waits for the same end; the sooner of the two times holds. */
 	EXEC_STOP,
 	EXEC_STATUS,  /* app: reply.status; needs no fence */
 	EXEC_HOOK,    /* app, argv, env, user, workdir, timeout_ms: reply.hook_exit, reply.output */

@@ -381,6 +381,43 @@ static void a_stop_goes_on_without_the_agent(void **s)
 	stop(false, 1000); /* asked again, by the next agent */
 }
 
+static struct exec_reply first;
+
+static void on_first(void *ctx, const struct exec_reply *p)
+{
+	first = *p;
+}
+
+static void begin_first_stop(uint32_t ms)
+{
+	struct err e;
+	memset(&first, 0, sizeof first);
+	ask(EXEC_STOP);
+	record.timeout_ms = ms;
+	assert_int_equal(exec_client_call(client, &record, on_first, NULL, &e), E_OK);
+}
+
+static void must_have_ended_too(void)
+{
+	while (first.magic == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(first.code, E_OK);
+	assert_true(first.killed);
+	assert_int_equal(first.status.run, EXEC_RUN_STOPPED);
+}
+
+static void a_second_stop_waits_for_the_same_end(void **s)
+{
+	start_ready("--ignore-term");
+	begin_first_stop(400);
+	stop(true, 60000); /* it is not put off */
+	must_have_ended_too();
+	start_ready("--ignore-term");
+	begin_first_stop(600000);
+	stop(true, 50); /* but it may come sooner */
+	must_have_ended_too();
+}
+
 static void a_long_life_gives_the_restarts_back(void **s)
 {
 	start_record("--exit-after", "150");
@@ -501,6 +538,7 @@ int main(int argc, char **argv)
 		EXEC_CASE(exec_killed_anywhere_in_a_start_or_stop_can_be_asked_again),
 		EXEC_CASE(a_program_that_ends_in_a_broken_off_stop_is_not_started_again),
 		EXEC_CASE(a_stop_goes_on_without_the_agent),
+		EXEC_CASE(a_second_stop_waits_for_the_same_end),
 		EXEC_CASE(a_long_life_gives_the_restarts_back),
 		EXEC_CASE(no_target_removes_current),
 		EXEC_CASE(the_agent_is_told_of_each_change),
