@@ -18,7 +18,11 @@
 
 #include "sys/child.h"
 
-enum { EXEC_FULL_PATH = 512, ALLOWED_MOST = 32 };
+enum {
+	EXEC_FULL_PATH = 512,
+	ALLOWED_MOST = 32,
+	KILL_MOST_MS = 10000 /* who was killed is waited for so long */
+};
 
 /* Names or absolute paths, compared as they are written. The texts are borrowed. */
 struct allowed {

@@ -262,9 +262,8 @@ static int begin(struct app *a, const struct exec_record *r, struct err *e)
 	a->st.pid = 0;
 	a->peak_bytes = a->oom_kills = 0;
 	int rc = store_save(a, e);
-	if (rc != E_OK)
-		return rc;
-	rc = spawn(a, e);
+	if (rc == E_OK)
+		rc = spawn(a, e);
 	if (rc == E_OK)
 		return E_OK;
 	a->st.wanted = 0;
@@ -375,11 +374,21 @@ static void settle(struct app *a)
 		server_changed(a);
 }
 
+/* What the kernel does not end is watched on; whoever waits for its end is told. */
+static void on_kill_deadline(uv_timer_t *t)
+{
+	struct app *a = t->data;
+	a->left = true;
+	log_error(a->name, "pid %d does not end although it was killed", a->st.pid);
+	stopped(a);
+}
+
 static void on_stop_deadline(uv_timer_t *t)
 {
 	struct app *a = t->data;
 	a->killed = true;
 	sweep_kill(a);
+	uv_timer_start(t, on_kill_deadline, KILL_MOST_MS, 0);
 }
 
 /* A start that waits for the end of what was before gives way to the stop. */
@@ -403,7 +412,7 @@ static void join_stop(struct app *a, struct exec_call *c)
 
 static void stop(struct app *a, struct exec_call *c)
 {
-	a->killed = false;
+	a->killed = a->left = false;
 	a->stopping = c;
 	drop_starting(a);
 	if (a->sweeping)
@@ -425,12 +434,15 @@ void app_stop(struct app *a, struct exec_call *c)
 		join_stop(a, c);
 		return;
 	}
+	uint32_t before = a->st.wanted;
 	a->st.wanted = 0;
 	int rc = store_save(a, &e);
-	if (rc != E_OK)
-		call_answer(c, rc, &e);
-	else
+	if (rc == E_OK) {
 		stop(a, c);
+		return;
+	}
+	a->st.wanted = before; /* it is looked after as if nobody had asked */
+	call_answer(c, rc, &e);
 }
 
 static enum exec_run run_of(const struct app *a)

@@ -13,7 +13,7 @@
 
 #include "sys/log.h"
 
-enum { SWEEP_EVERY_MS = 2, SWEEP_MOST_MS = 10000, LEFT_OVER_S = 600 };
+enum { SWEEP_EVERY_MS = 2, LEFT_OVER_S = 600 };
 
 /* Two execs of one host have apps of the same name: the folders of their roots tell them apart. */
 static void name_prefix(struct exec *x)
@@ -134,7 +134,7 @@ void sweep_begin(struct app *a, sweep_cb cb)
 	}
 	a->sweeping = true;
 	uv_update_time(a->x->loop);
-	a->sweep_until = uv_now(a->x->loop) + SWEEP_MOST_MS;
+	a->sweep_until = uv_now(a->x->loop) + KILL_MOST_MS;
 	uv_timer_start(&a->timer, on_sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
 }
 

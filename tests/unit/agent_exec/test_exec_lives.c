@@ -3,6 +3,9 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Exec and program end together, and exec comes back, as in a reboot. */
 static void host_restarts(void)
@@ -48,12 +51,73 @@ static void a_start_that_takes_the_host_down_is_counted(void **s)
 	assert_int_equal(reply.status.run, EXEC_RUN_CRASH_LOOP);
 }
 
+static void what_cannot_be_written_down_is_not_done(void **s)
+{
+	char in_the_way[200];
+	snprintf(in_the_way, sizeof in_the_way, "%s/apps/shop/run.new", root);
+	status(); /* makes the folder of the app */
+	assert_int_equal(mkdir(in_the_way, 0755), 0);
+	for (int i = 0; i < 2; i++) { /* the same start, asked for again, is no success either */
+		start_record(NULL, NULL);
+		record.activation = 5;
+		assert_int_equal(call(), E_IO);
+		assert_int_equal(status()->run, EXEC_RUN_STOPPED);
+	}
+	assert_int_equal(rmdir(in_the_way), 0);
+	start_record(NULL, NULL);
+	record.activation = 5;
+	record.restart = (struct exec_restart){.tries = 1, .first_ms = 1, .most_ms = 1};
+	assert_int_equal(call(), E_OK);
+	assert_int_equal(mkdir(in_the_way, 0755), 0);
+	ask(EXEC_STOP);
+	assert_int_equal(call(), E_IO);
+	assert_int_equal(status()->run, EXEC_RUN_UP);
+	assert_int_equal(rmdir(in_the_way), 0);
+	kill(reply.status.pid, SIGKILL); /* it is still wanted */
+	while (status()->restarts == 0)
+		poll(NULL, 0, 5);
+	stop(false, 5000);
+}
+
+static pid_t parent_of(int pid)
+{
+	char path[64], text[1024] = "";
+	int parent = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof text, f));
+	fclose(f);
+	assert_int_equal(sscanf(strrchr(text, ')'), ") %*c %d", &parent), 1);
+	return parent;
+}
+
+/* A keeper that is halted stands for a process that the kernel does not let go of. */
+static void who_waits_for_an_end_that_does_not_come_is_told(void **s)
+{
+	if (!plain)
+		skip_because("only a keeper can be halted from here");
+	start_ready(NULL);
+	pid_t keeper = parent_of(status()->pid);
+	assert_int_equal(kill(keeper, SIGSTOP), 0);
+	ask(EXEC_STOP);
+	record.timeout_ms = 50;
+	assert_int_equal(call(), E_TIMEOUT);
+	assert_true(reply.killed);
+	assert_int_equal(reply.status.run, EXEC_RUN_UP);
+	assert_int_equal(kill(keeper, SIGCONT), 0);
+	wait_run(EXEC_RUN_STOPPED);
+	stop(false, 1000);
+}
+
 int main(int argc, char **argv)
 {
 	exec_world_init(argc, argv);
 	const struct CMUnitTest tests[] = {
 		EXEC_CASE(reboots_after_long_lives_do_not_use_up_the_restarts),
 		EXEC_CASE(a_start_that_takes_the_host_down_is_counted),
+		EXEC_CASE(what_cannot_be_written_down_is_not_done),
+		EXEC_CASE(who_waits_for_an_end_that_does_not_come_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
