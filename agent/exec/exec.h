@@ -86,6 +86,7 @@ struct app {
 	uv_timer_t stable;	    /* this life has lasted long enough to give the tries back */
 	uv_timer_t timer;	    /* backoff, or the deadline of a stop, or the next look while sweeping */
 	struct exec_call *stopping; /* a list; answered when nothing of it is left */
+	struct hook *hooks;	    /* that run */
 	struct exec_call *starting; /* came while sweeping; done after it */
 	bool killed;
 	bool sweeping;	    /* the program is dead, what it forked is being ended */
@@ -147,7 +148,7 @@ void sweep_kill(struct app *a);		      /* all of it, now; whoever watches sees i
 void sweep_now(struct app *a, int most_ms);   /* blocks */
 
 /* hook.c */
-void hook_run(struct exec *x, struct exec_call *c);
+void hook_run(struct app *a, struct exec_call *c); /* answers */
 
 /* server.c */
 must_check int server_open(struct exec *x, const char *path, struct err *e);

@@ -1,4 +1,7 @@
-/* A hook runs under a keeper (sys/child.c), so that nothing it forked outlives it. */
+/*
+ * A hook runs under a keeper (sys/child.c), so that nothing it forked outlives it. Who asks for the hook that
+ * runs is an agent that was restarted: it gets the same end. Others run beside it: probes come this way too.
+ */
 #include "agent/exec/exec.h"
 
 #include <errno.h>
@@ -10,12 +13,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
+#include "sys/log.h"
+
 struct hook {
-	struct exec_call *call;
+	struct app *app;
+	struct exec_record r;
+	struct exec_call *calls; /* that wait for its end */
+	struct exec_reply end;	 /* what they are told of it */
 	struct child child;
 	int out;
 	uv_poll_t *death, *output;
-	uv_timer_t timer;
+	uv_timer_t timer; /* its deadline, then that of its end */
+	struct hook *prev, *next;
 };
 
 /* Keep the tail: the reason of a failure stands at the end. */
@@ -39,7 +50,7 @@ static bool read_some(struct hook *h)
 	char bytes[8192];
 	ssize_t n = read(h->out, bytes, sizeof bytes);
 	if (n > 0)
-		keep_tail(&h->call->reply, bytes, (size_t)n);
+		keep_tail(&h->end, bytes, (size_t)n);
 	return n > 0;
 }
 
@@ -49,6 +60,21 @@ static void on_output(uv_poll_t *w, int status, int events)
 	if (!read_some(h)) {
 		watch_end(w);
 		h->output = NULL;
+	}
+}
+
+static void answer(struct hook *h, int code, const struct err *e)
+{
+	struct exec_call *c = h->calls, *next;
+	h->calls = NULL;
+	for (; c; c = next) {
+		next = c->next;
+		c->reply.killed = h->end.killed;
+		c->reply.hook_exit = h->end.hook_exit;
+		c->reply.output_len = h->end.output_len;
+		c->reply.output_total = h->end.output_total;
+		memcpy(c->reply.output, h->end.output, sizeof c->reply.output);
+		call_answer(c, code, e);
 	}
 }
 
@@ -69,22 +95,58 @@ static void on_death(uv_poll_t *w, int status, int events)
 		watch_end(h->output);
 	close(h->child.pidfd);
 	close(h->out);
-	struct exec_call *c = h->call;
 	struct err e;
-	c->reply.hook_exit = how.si_code == CLD_EXITED ? how.si_status : 128 + how.si_status;
+	h->end.hook_exit = how.si_code == CLD_EXITED ? how.si_status : 128 + how.si_status;
 	int code = E_OK;
-	if (c->reply.killed)
-		code = err_set(&e, E_TIMEOUT, "hook of %s ran longer than %u ms and was ended", c->r.app,
-			       c->r.timeout_ms);
-	call_answer(c, code, &e);
+	if (h->end.killed)
+		code = err_set(&e, E_TIMEOUT, "hook of %s ran longer than %u ms and was ended", h->r.app,
+			       h->r.timeout_ms);
+	DL_DELETE(h->app->hooks, h);
+	answer(h, code, &e);
 	uv_close((uv_handle_t *)&h->timer, on_timer_closed);
+}
+
+/* It is watched on, and stays the one that runs. */
+static void on_kill_deadline(uv_timer_t *t)
+{
+	struct hook *h = t->data;
+	struct err e;
+	int code = err_set(&e, E_TIMEOUT,
+			   "hook of %s ran longer than %u ms and does not end although it was killed",
+			   h->r.app, h->r.timeout_ms);
+	log_error(h->r.app, "%s", e.text);
+	answer(h, code, &e);
 }
 
 static void on_deadline(uv_timer_t *t)
 {
 	struct hook *h = t->data;
-	h->call->reply.killed = 1;
+	h->end.killed = 1;
 	kill(h->child.pid, SIGTERM); /* the keeper: it ends all below it */
+	uv_timer_start(t, on_kill_deadline, KILL_MOST_MS, 0);
+}
+
+static bool is_same(const struct exec_record *a, const struct exec_record *b)
+{
+	return fence_cmp(&a->fence, &b->fence) == 0 && memcmp(&a->argv, &b->argv, sizeof a->argv) == 0 &&
+	       memcmp(&a->env, &b->env, sizeof a->env) == 0 && strcmp(a->user, b->user) == 0 &&
+	       strcmp(a->workdir, b->workdir) == 0 && a->timeout_ms == b->timeout_ms;
+}
+
+static bool join(struct app *a, struct exec_call *c)
+{
+	struct hook *h;
+	DL_FOREACH(a->hooks, h)
+	{
+		if (is_same(&h->r, &c->r))
+			break;
+	}
+	if (!h)
+		return false;
+	LL_APPEND(h->calls, c);
+	if (!uv_is_active((uv_handle_t *)&h->timer)) /* those before were told that it does not end */
+		uv_timer_start(&h->timer, on_kill_deadline, KILL_MOST_MS, 0);
+	return true;
 }
 
 static int spawn(struct exec *x, const struct exec_record *r, int out, struct child *child, struct err *e)
@@ -124,9 +186,12 @@ static int begin(struct exec *x, const struct exec_record *r, struct hook *h, st
 	return rc;
 }
 
-void hook_run(struct exec *x, struct exec_call *c)
+void hook_run(struct app *a, struct exec_call *c)
 {
+	struct exec *x = a->x;
 	struct err e;
+	if (join(a, c))
+		return;
 	struct hook *h = calloc(1, sizeof *h);
 	PRE(h);
 	int rc = begin(x, &c->r, h, &e);
@@ -135,7 +200,10 @@ void hook_run(struct exec *x, struct exec_call *c)
 		free(h);
 		return;
 	}
-	h->call = c;
+	h->app = a;
+	h->r = c->r;
+	LL_APPEND(h->calls, c);
+	DL_APPEND(a->hooks, h);
 	uv_timer_init(x->loop, &h->timer);
 	h->timer.data = h;
 	uv_timer_start(&h->timer, on_deadline, c->r.timeout_ms, 0);

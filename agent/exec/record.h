@@ -22,8 +22,10 @@ enum exec_op {
 	 * the app forked is left; E_TIMEOUT when the kernel does not let go of it. A STOP that comes
 	 * meanwhile waits for the same end; the sooner of the two times holds. */
 	EXEC_STOP,
-	EXEC_STATUS,  /* app: reply.status; needs no fence */
-	EXEC_HOOK,    /* app, argv, env, user, workdir, timeout_ms: reply.hook_exit, reply.output */
+	EXEC_STATUS, /* app: reply.status; needs no fence */
+	/* app, argv, env, user, workdir, timeout_ms: reply.hook_exit, reply.output. The same one, while it
+	 * runs, is not run a second time: it gets the same end. */
+	EXEC_HOOK,
 	EXEC_DRAIN,   /* app, balancer, timeout_ms */
 	EXEC_UNDRAIN, /* app, balancer, timeout_ms */
 	/* seen_change; needs no fence. Answered with reply.app, .status and .change once an app changed after

@@ -172,7 +172,7 @@ static void perform(struct exec *x, struct exec_call *c)
 	} else if (rc == E_OK && c->r.op == EXEC_START) {
 		app_start(a, c);
 	} else if (rc == E_OK && c->r.op == EXEC_HOOK) {
-		hook_run(x, c);
+		hook_run(a, c);
 	} else if (rc == E_OK && (c->r.op == EXEC_DRAIN || c->r.op == EXEC_UNDRAIN)) {
 		balance(x, c);
 	} else {

@@ -270,6 +270,60 @@ static void a_hook_goes_on_to_its_deadline_without_the_agent(void **s)
 	assert_int_equal(status()->run, EXEC_RUN_NONE);
 }
 
+static struct exec_reply first;
+
+static void on_first(void *ctx, const struct exec_reply *p)
+{
+	first = *p;
+}
+
+/* Its answer comes to `first`. */
+static void begin_first(void)
+{
+	struct err e;
+	memset(&first, 0, sizeof first);
+	assert_int_equal(exec_client_call(client, &record, on_first, NULL, &e), E_OK);
+}
+
+static void wait_first(void)
+{
+	while (first.magic == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void the_same_hook_asked_for_twice_runs_once(void **s)
+{
+	hook_record("--fork");
+	record.timeout_ms = 1000;
+	begin_first();
+	wait_apps(7);
+	assert_int_equal(call_begin(), E_OK);
+	while (first.magic == 0) { /* it is not begun beside the first */
+		uv_run(&loop, UV_RUN_NOWAIT);
+		assert_true(count_apps() <= 7);
+	}
+	assert_int_equal(call_end(), E_TIMEOUT);
+	assert_true(reply.killed);
+	assert_int_equal(first.code, E_TIMEOUT);
+	assert_true(first.killed);
+	assert_int_equal(call_begin(), E_OK); /* that one has ended: this is another */
+	wait_apps(7);
+	assert_int_equal(call_end(), E_TIMEOUT);
+}
+
+static void another_hook_runs_beside_it(void **s)
+{
+	hook_record("--fork");
+	record.timeout_ms = 600000;
+	begin_first();
+	wait_apps(7);
+	record.fence.epoch++;
+	assert_int_equal(call_begin(), E_OK);
+	wait_apps(14);
+	new_exec();
+	wait_apps(0);
+}
+
 static void start_activation(uint64_t activation)
 {
 	start_record(NULL, NULL);
@@ -381,26 +435,16 @@ static void a_stop_goes_on_without_the_agent(void **s)
 	stop(false, 1000); /* asked again, by the next agent */
 }
 
-static struct exec_reply first;
-
-static void on_first(void *ctx, const struct exec_reply *p)
-{
-	first = *p;
-}
-
 static void begin_first_stop(uint32_t ms)
 {
-	struct err e;
-	memset(&first, 0, sizeof first);
 	ask(EXEC_STOP);
 	record.timeout_ms = ms;
-	assert_int_equal(exec_client_call(client, &record, on_first, NULL, &e), E_OK);
+	begin_first();
 }
 
 static void must_have_ended_too(void)
 {
-	while (first.magic == 0)
-		uv_run(&loop, UV_RUN_ONCE);
+	wait_first();
 	assert_int_equal(first.code, E_OK);
 	assert_true(first.killed);
 	assert_int_equal(first.status.run, EXEC_RUN_STOPPED);
@@ -534,6 +578,8 @@ int main(int argc, char **argv)
 		EXEC_CASE(stopping_exec_with_its_programs_leaves_nothing),
 		EXEC_CASE(a_hook_ends_with_exec),
 		EXEC_CASE(a_hook_goes_on_to_its_deadline_without_the_agent),
+		EXEC_CASE(the_same_hook_asked_for_twice_runs_once),
+		EXEC_CASE(another_hook_runs_beside_it),
 		EXEC_CASE(the_same_start_twice_is_one),
 		EXEC_CASE(exec_killed_anywhere_in_a_start_or_stop_can_be_asked_again),
 		EXEC_CASE(a_program_that_ends_in_a_broken_off_stop_is_not_started_again),
