@@ -111,7 +111,18 @@ static int find_user(const char *user, struct identity *id, struct err *e)
 	return E_OK;
 }
 
-/* Below: in the new process, before its program. What fails is told through the pipe as an errno. */
+/*
+ * Below: in the new process, before its program. The pipe says how far it came: REACHED right before the
+ * execve, which closes the pipe when it succeeds; an errno when something fails. So a pipe that closes
+ * without a word means that the process was ended before there was a program.
+ */
+enum { REACHED = 0 };
+
+static void tell_creator(int tell, int what)
+{
+	if (write(tell, &what, sizeof what) < 0)
+		_exit(126);
+}
 
 static int become(const struct identity *id, const char *user)
 {
@@ -200,12 +211,12 @@ static _Noreturn void run(const struct child_spec *s, const struct identity *id,
 	if (env && place_fds(s, &tell) == 0) {
 		close_rest(s, tell);
 		if (set_limits(s) == 0 && become(id, s->user) == 0 && stay_kept(s, parent) == 0 &&
-		    chdir(s->workdir) == 0)
+		    chdir(s->workdir) == 0) {
+			tell_creator(tell, REACHED);
 			execve(s->argv[0], s->argv, env);
+		}
 	}
-	int why = errno;
-	if (write(tell, &why, sizeof why) < 0)
-		_exit(126);
+	tell_creator(tell, errno);
 	_exit(127);
 }
 
@@ -230,6 +241,7 @@ static void keeper_chld(int signo)
 	(void)signo;
 }
 
+/* As many as fit: whoever ends is not listed the next time. */
 static void kill_children(void)
 {
 	char text[8192];
@@ -237,11 +249,11 @@ static void kill_children(void)
 	for (char *p = text; *p;) {
 		char *end;
 		long pid = strtol(p, &end, 10);
-		if (end == p)
+		if (end == p || *end != ' ') /* the end of a long list may be cut inside a number */
 			break;
 		if (pid > 1)
 			kill((pid_t)pid, SIGKILL);
-		p = end + (*end == ' ');
+		p = end + 1;
 	}
 }
 
@@ -327,6 +339,8 @@ static _Noreturn void keep(const struct child_spec *s, const struct identity *id
 		calm_signals();
 		run(s, id, tell, self);
 	}
+	if (kept < 0)
+		tell_creator(tell, errno);
 	/* Drop every descriptor of exec: its sockets and listeners must not live on in a program's shadow. */
 	syscall(SYS_close_range, 0, ~0U, 0);
 	if (kept < 0)
@@ -409,14 +423,47 @@ static int open_gate(const struct child_spec *s, pid_t pid, int gate, struct err
 	return rc;
 }
 
-static int told_errno(int fd)
+/* The last word in the pipe, when all who hold it are gone or run their program. */
+static int told(int fd)
 {
-	int why = 0;
-	ssize_t n;
-	do
-		n = read(fd, &why, sizeof why);
-	while (n < 0 && errno == EINTR);
-	return n == sizeof why ? why : 0;
+	int word, last = ECHILD; /* nothing was said */
+	for (;;) {
+		ssize_t n = read(fd, &word, sizeof word);
+		if (n == sizeof word)
+			last = word;
+		else if (n >= 0 || errno != EINTR)
+			return last;
+	}
+}
+
+/* What is wrong with the program itself is told from what the host could not do now. */
+static int code_of(int why)
+{
+	switch (why) {
+	case ENOENT:
+		return E_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+		return E_DENIED;
+	case ENOEXEC: /* of another architecture, or a script without its first line */
+	case ELIBBAD:
+	case ENOTDIR:
+	case ELOOP:
+	case EISDIR:
+	case ENAMETOOLONG:
+	case E2BIG:
+		return E_INVALID;
+	default:
+		return E_IO;
+	}
+}
+
+static int not_started(const struct child_spec *s, int why, struct err *e)
+{
+	if (why == ECHILD)
+		return err_set(e, E_IO, "start %s: it was ended before it began", s->argv[0]);
+	return err_sys(e, code_of(why), why, access(s->workdir, F_OK) == 0 ? "start %s" : "start %s in %s",
+		       s->argv[0], s->workdir);
 }
 
 static int give_up(const struct child *c, int rc)
@@ -447,14 +494,9 @@ int child_spawn(const struct child_spec *s, struct child *out, struct err *e)
 	out->pidfd = child_pidfd(out->pid);
 	rc = out->pidfd < 0 ? err_sys(e, E_IO, errno, "pidfd of %s", s->argv[0]) : E_OK;
 	rc = rc == E_OK ? open_gate(s, out->pid, gate, e) : (close(gate), rc);
-	int why = rc == E_OK ? told_errno(tell[0]) : 0;
+	int why = rc == E_OK ? told(tell[0]) : REACHED;
 	close(tell[0]);
-	if (why)
-		rc = err_sys(e,
-			     why == ENOENT		     ? E_NOT_FOUND
-			     : why == EACCES || why == EPERM ? E_DENIED
-							     : E_IO,
-			     why, access(s->workdir, F_OK) == 0 ? "start %s" : "start %s in %s", s->argv[0],
-			     s->workdir);
+	if (why != REACHED)
+		rc = not_started(s, why, e);
 	return rc == E_OK ? E_OK : give_up(out, rc);
 }

@@ -43,7 +43,10 @@ struct child {
 	int pidfd; /* owned by the caller; readable when dead */
 };
 
-/* Returns after the program's exec succeeded (or failed: E_DENIED, E_NOT_FOUND, E_INVALID, E_IO). */
+/*
+ * Returns after the program's exec succeeded, or failed: E_NOT_FOUND (user, folder, program or what its first
+ * line names), E_DENIED, E_INVALID (it is none for this machine), E_IO (what the host could not do now).
+ */
 must_check int child_spawn(const struct child_spec *s, struct child *out, struct err *e);
 
 /* Start time in clock ticks since boot: with the pid, it names a process for ever. 0 when there is no such
