@@ -95,8 +95,6 @@ static void on_death(uv_poll_t *w, int status, int events)
 	a->st.last_known = known;
 	a->st.last_exit = known && how.si_code == CLD_EXITED ? how.si_status : -1;
 	a->st.last_signal = known && how.si_code != CLD_EXITED ? how.si_status : 0;
-	if (!a->st.kept)
-		child_kill_group(a->st.pid, SIGKILL);
 	uv_timer_stop(&a->stable);
 	uv_timer_stop(&a->timer); /* the deadline of a stop, if any */
 	sweep_begin(a, settle);

@@ -1,6 +1,7 @@
 /*
  * Nothing that a program forked outlives it, whatever it did to its sessions and groups. With a cgroup, all
- * that is in the group is killed until the group can be removed. Without one, the program has a keeper.
+ * that is in the group is killed until the group can be removed. Without one, the program has a keeper. So no
+ * KILL goes to a number that the kernel may have given to somebody else.
  */
 #include "agent/exec/exec.h"
 
@@ -140,12 +141,10 @@ void sweep_begin(struct app *a, sweep_cb cb)
 
 void sweep_kill(struct app *a)
 {
-	if (a->st.group.version != CGROUP_NONE)
-		cgroup_kill(&a->st.group);
 	if (a->st.kept)
 		child_end_kept(a->st.pid);
 	else
-		child_kill_group(a->st.pid, SIGKILL);
+		cgroup_kill(&a->st.group);
 }
 
 void sweep_now(struct app *a, int most_ms)
