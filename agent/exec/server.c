@@ -68,17 +68,23 @@ static void conn_close(struct conn *c)
 	conn_release(c);
 }
 
+/* An answer that does not fit is not lost: without its connection the agent asks again. */
 void call_answer(struct exec_call *c, int code, const struct err *e)
 {
 	struct conn *conn = c->conn;
 	c->reply.code = code;
 	if (code != E_OK)
 		strncpy(c->reply.text, e->text, sizeof c->reply.text - 1);
-	if (conn->fd >= 0 && send(conn->fd, &c->reply, sizeof c->reply, MSG_NOSIGNAL) < 0)
-		log_warn("agent", "an answer could not be sent; it asks again");
+	bool lost = conn->fd >= 0 && send(conn->fd, &c->reply, sizeof c->reply, MSG_NOSIGNAL) < 0;
 	conn->calls--;
-	conn_release(conn);
 	free(c);
+	if (lost) {
+		log_warn("agent", "an answer could not be sent (%s): its connection is dropped",
+			 strerror(errno));
+		conn_close(conn);
+	} else {
+		conn_release(conn);
+	}
 }
 
 /* Ops that end at once. */

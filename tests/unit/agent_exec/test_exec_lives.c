@@ -1,11 +1,15 @@
 /* The real wavetrain-exec: what it wrote down holds over its own ends, those of the host, and upgrades. */
 #include "tests/unit/agent_exec/exec_world.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sys/unixsock.h"
 
 /* Exec and program end together, and exec comes back, as in a reboot. */
 static void host_restarts(void)
@@ -110,6 +114,34 @@ static void who_waits_for_an_end_that_does_not_come_is_told(void **s)
 	stop(false, 1000);
 }
 
+/* 0: there are none; -1: the other side is gone. */
+static ssize_t next_answer(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	if (poll(&p, 1, 5000) != 1)
+		return 0;
+	return recv(fd, &reply, sizeof reply, 0) == (ssize_t)sizeof reply ? 1 : -1;
+}
+
+static void an_answer_that_does_not_fit_ends_its_connection(void **s)
+{
+	enum { MANY = 2000 };
+	int fd, asked = 0, answered = 0;
+	ssize_t n;
+	assert_int_equal(unixsock_connect(sock, &fd, NULL), E_OK);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* send waits for room */
+	ask(EXEC_STATUS);
+	while (asked < MANY && send(fd, &record, sizeof record, MSG_NOSIGNAL) > 0)
+		asked++;
+	assert_true(asked < MANY); /* nobody takes the answers, so it was dropped on the way */
+	while ((n = next_answer(fd)) == 1)
+		answered++;
+	assert_int_equal(n, -1);
+	assert_true(answered > 0 && answered < asked);
+	close(fd);
+	assert_int_equal(status()->run, EXEC_RUN_NONE); /* others are served */
+}
+
 int main(int argc, char **argv)
 {
 	exec_world_init(argc, argv);
@@ -118,6 +150,7 @@ int main(int argc, char **argv)
 		EXEC_CASE(a_start_that_takes_the_host_down_is_counted),
 		EXEC_CASE(what_cannot_be_written_down_is_not_done),
 		EXEC_CASE(who_waits_for_an_end_that_does_not_come_is_told),
+		EXEC_CASE(an_answer_that_does_not_fit_ends_its_connection),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
