@@ -117,7 +117,12 @@ struct gather {
 	uint64_t newest;
 };
 
-enum { ASSIGNMENTS_MAX = 16 }; /* an answer stays far under the frame limit; the next poll brings the rest */
+/*
+ * An answer stays well under what an envelope may be; the next poll brings the rest. One assignment always
+ * fits: its two files are at most MAKE_FILE_MAX each, its labels are few and short.
+ */
+enum { ASSIGNMENTS_MAX = 16, ANSWER_MAX_BYTES = 192 * 1024 };
+static_assert(ANSWER_MAX_BYTES + 32 * 1024 < ENVELOPE_MAX_BYTES, "room for the rest of the envelope");
 
 static int by_seq(const void *pa, const void *pb)
 {
@@ -142,6 +147,22 @@ static bool gather_one(void *arg, const struct placement *p)
 	return true;
 }
 
+/* The oldest of those gathered, as many as an answer holds. */
+static void fill(struct drive *d, const struct host *host, const struct gather *g,
+		 Wavetrain__Agent__Desired *m)
+{
+	size_t bytes = 0;
+	m->assignments = arena_array(&d->arena, Wavetrain__Agent__Assignment *, ASSIGNMENTS_MAX);
+	for (size_t i = 0; i < g->nr && i < ASSIGNMENTS_MAX; i++) {
+		Wavetrain__Agent__Assignment *next = assignment_message(d, host, &g->v[i]);
+		bytes += wavetrain__agent__assignment__get_packed_size(next);
+		if (i > 0 && bytes > ANSWER_MAX_BYTES)
+			return;
+		m->assignments[m->n_assignments++] = next;
+		m->up_to_seq = next->seq;
+	}
+}
+
 /* Everything the host has not seen, oldest first, so that a cut answer leaves no gap behind up_to_seq. */
 static bool answer_with_news(struct drive *d, struct fleet_host *h, struct token t, uint64_t request_id,
 			     uint64_t after, bool snapshot)
@@ -155,17 +176,13 @@ static bool answer_with_news(struct drive *d, struct fleet_host *h, struct token
 		return false;
 	if (g.nr > 0)
 		qsort(g.v, g.nr, sizeof *g.v, by_seq);
-	size_t n = g.nr < ASSIGNMENTS_MAX ? g.nr : ASSIGNMENTS_MAX;
 
 	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Desired m = WAVETRAIN__AGENT__DESIRED__INIT;
 	m.log_id = d->cfg.log_id;
-	m.snapshot = snapshot && n == g.nr;
-	m.up_to_seq = n == 0 ? after : g.v[n - 1].seq;
-	m.assignments = arena_array(&d->arena, Wavetrain__Agent__Assignment *, n);
-	m.n_assignments = n;
-	for (size_t i = 0; i < n; i++)
-		m.assignments[i] = assignment_message(d, &host, &g.v[i]);
+	m.up_to_seq = after;
+	fill(d, &host, &g, &m);
+	m.snapshot = snapshot && m.n_assignments == g.nr;
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED;
 	e.desired = &m;
 	dispatch_answer(d, t, request_id, &e);

@@ -69,6 +69,24 @@ static int load_file(struct make *m)
 	return E_OK;
 }
 
+/* What hosts get: every default and alias is written out, so it may be much longer than what was typed. */
+static int render_file(struct make *m)
+{
+	struct buf b;
+	buf_init(&b);
+	spec_render_canonical(&m->spec, &b);
+	m->out->spec = arena_memdup(m->a, b.data, b.len);
+	m->out->spec_len = b.len;
+	buf_done(&b);
+	if (m->out->spec_len <= MAKE_FILE_MAX)
+		return E_OK;
+	return fail(m, E_TOO_LARGE, "put long texts into the release: its programs read them there as files",
+		    arena_printf(m->a,
+				 "the deployment file has %zu bytes once defaults and aliases are written "
+				 "out; hosts take at most %d",
+				 m->out->spec_len, MAKE_FILE_MAX));
+}
+
 static int load_names(struct make *m)
 {
 	struct arena *a = m->a;
@@ -278,14 +296,8 @@ static int make_target(struct make *m)
 {
 	struct deployment *d = &m->out->deployment;
 	struct bad_mark mark;
-	struct buf b;
 	char id[DEPLOYMENT_ID_CAP];
-	buf_init(&b);
-	spec_render_canonical(&m->spec, &b);
-	m->out->spec = arena_memdup(m->a, b.data, b.len);
-	m->out->spec_len = b.len;
-	SHA256(b.data, b.len, d->target.spec.b);
-	buf_done(&b);
+	SHA256((const uint8_t *)m->out->spec, m->out->spec_len, d->target.spec.b);
 	d->target.artifact = m->release.artifact;
 	d->target.version = m->release.version;
 	d->target.id = make_target_id(&d->target.artifact, &d->target.spec);
@@ -369,6 +381,8 @@ int make_deploy(struct state *st, struct arena *a, const struct make_request *rq
 	*text = (struct make_text){0};
 	*out = (struct command_deploy){.force_bad = rq->force_bad};
 	int rc = load_file(&m);
+	if (rc == E_OK)
+		rc = render_file(&m);
 	if (rc == E_OK)
 		rc = load_names(&m);
 	if (rc == E_OK && m.spec.regions_nr > WAVES_MAX)

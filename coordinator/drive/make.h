@@ -9,6 +9,9 @@
 #include "coordinator/spec/spec.h"
 #include "coordinator/state/view.h"
 
+/* A file as hosts get it. Agents take twice that, two of them and the rest of an assignment fit a frame. */
+enum { MAKE_FILE_MAX = 64 * 1024 };
+
 struct make_request {
 	struct name app, version, env;
 	const char *spec; /* the deployment file, YAML or JSON */
@@ -31,7 +34,8 @@ struct make_text {
 	const char *hint;   /* of a failure: what to do next; may be NULL */
 };
 
-/* E_OK, E_SPEC, E_NOT_FOUND, E_INFEASIBLE, E_BAD_DIGEST, E_INVALID; on failure error and hint are set. */
+/* E_OK, E_SPEC, E_NOT_FOUND, E_INFEASIBLE, E_BAD_DIGEST, E_INVALID, E_TOO_LARGE; on failure error and hint
+ * are set. */
 must_check int make_deploy(struct state *st, struct arena *a, const struct make_request *rq,
 			   struct command_deploy *out, struct make_text *text);
 

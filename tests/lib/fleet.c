@@ -64,14 +64,19 @@ void test_fleet_host(struct test_fleet *f, const char *host, const char *region)
 	must(test_fleet_apply(f, &c));
 }
 
-struct target test_target(const char *version)
+static struct target target_with(const char *version, const char *file)
 {
 	struct target t = {{{0}}};
 	snprintf((char *)t.id.b, sizeof t.id.b, "id %s", version);
 	snprintf((char *)t.artifact.b, sizeof t.artifact.b, "artifact %s", version);
-	SHA256((const uint8_t *)"{}", 2, t.spec.b);
+	SHA256((const uint8_t *)file, strlen(file), t.spec.b);
 	PRE(name_set_version(&t.version, version));
 	return t;
+}
+
+struct target test_target(const char *version)
+{
+	return target_with(version, "{}");
 }
 
 void test_fleet_release(struct test_fleet *f, const char *app, const char *version)
@@ -118,6 +123,7 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 		      const char *const *regions, size_t nr)
 {
 	enum { HOSTS_MAX = 1000 };
+	const char *file = f->file == NULL ? "{}" : f->file;
 	struct gather g = {
 		.tasks = arena_array(&f->a, struct task, HOSTS_MAX), .regions = regions, .regions_nr = nr};
 	struct wave *waves = arena_array(&f->a, struct wave, nr);
@@ -131,14 +137,14 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 			    .deploy = {.deployment = {.id = {id},
 						      .app = test_name(app),
 						      .env = test_name("prod"),
-						      .target = test_target(version),
+						      .target = target_with(version, file),
 						      .state = ROLLOUT_RUNNING,
 						      .limits = {.recreate = f->recreate,
 								 .batch = {.v = 1},
 								 .unavailable = {.v = 1},
 								 .auto_rollback = true}},
-				       .spec = "{}",
-				       .spec_len = 2,
+				       .spec = file,
+				       .spec_len = strlen(file),
 				       .state_index = f->index,
 				       .waves = waves,
 				       .waves_nr = nr,

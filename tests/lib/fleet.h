@@ -16,7 +16,8 @@ struct test_fleet {
 	struct wall_ms now;
 	struct changes changes; /* of the last command */
 	struct command_reply reply;
-	bool recreate; /* the next deployments stop all of a wave first */
+	bool recreate;	  /* the next deployments stop all of a wave first */
+	const char *file; /* of the next deployments; NULL: "{}" */
 };
 
 void test_fleet_init(struct test_fleet *f);
