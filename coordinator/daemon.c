@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "coordinator/adapters/artifact_http.h"
 #include "coordinator/adapters/store_lmdb.h"
 #include "coordinator/artifact/store.h"
+#include "sys/dirlock.h"
 #include "sys/log.h"
 
 enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
@@ -121,6 +123,13 @@ void daemon_soon(struct daemon *d)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
+/* Before anything in it is opened: the state store of a coordinator that runs would let nobody else in, nor
+ * go. */
+static int open_lock(struct daemon *d, struct err *e)
+{
+	return dirlock_take(d->cfg.data, &d->lock_fd, e);
+}
+
 static int open_state(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
@@ -208,7 +217,7 @@ static void open_handles(struct daemon *d)
 
 int daemon_open(struct daemon *d, const char *data, struct err *e)
 {
-	*d = (struct daemon){0};
+	*d = (struct daemon){.lock_fd = -1};
 	signal(SIGPIPE, SIG_IGN);
 	int rc = config_load(&d->cfg, data, e);
 	if (rc != E_OK)
@@ -217,8 +226,9 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	open_handles(d);
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
-	static int (*const steps[])(struct daemon *, struct err *) = {
-		open_state, open_consensus, open_events, open_drive, open_artifacts, peers_open, open_admin};
+	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, open_consensus,
+								      open_events, open_drive, open_artifacts,
+								      peers_open,  open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
@@ -287,4 +297,5 @@ void daemon_run(struct daemon *d)
 	replica_done(d);
 	config_done(&d->cfg);
 	uv_loop_close(&d->loop);
+	close(d->lock_fd);
 }

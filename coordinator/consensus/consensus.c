@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "coordinator/consensus/internal.h"
+#include "sys/dirlock.h"
 #include "sys/log.h"
 
 enum { EXIT_STORAGE = 70, ELECTION_MS = 500, HEARTBEAT_MS = 50, INSTALL_MS = 60000, RETRY_MS = 200 };
@@ -203,7 +204,7 @@ int consensus_open(struct consensus **out, struct uv_loop_s *loop, const struct 
 	if (rv != E_OK)
 		return rv;
 	struct consensus *c = new_from(cfg, loop);
-	rv = dir_lock(c->dir, &c->lock_fd, e);
+	rv = dirlock_take(c->dir, &c->lock_fd, e);
 	if (rv == E_OK)
 		rv = init_io(c, e);
 	if (rv == E_OK)

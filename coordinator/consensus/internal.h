@@ -106,9 +106,6 @@ int snapshot_open(const void *p, size_t n, uint64_t *index, const uint8_t **body
 int engine_io_check(const struct consensus *c, const char *log_dir, struct err *e) must_check;
 bool engine_io_failed(const struct consensus *c);
 
-/* lock.c */
-int dir_lock(const char *dir, int *fd, struct err *e);
-
 /* transport.c: a node without links to others. */
 void no_links_init(struct raft_uv_transport *t);
 

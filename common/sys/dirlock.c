@@ -1,11 +1,11 @@
+#include "sys/dirlock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-#include "coordinator/consensus/internal.h"
 
 static int held_by_other(int fd, const char *path, struct err *e)
 {
@@ -28,7 +28,7 @@ static int write_pid(int fd, const char *path, struct err *e)
 	return E_OK;
 }
 
-int dir_lock(const char *dir, int *fd, struct err *e)
+int dirlock_take(const char *dir, int *fd, struct err *e)
 {
 	char path[4096];
 	snprintf(path, sizeof path, "%s/lock", dir);
