@@ -31,11 +31,29 @@ static void clock_start(struct daemon *d)
 }
 
 /* The wall clock is read once: a jump of it must not make hosts look silent or bakes look done. */
+static struct wall_ms wall(const struct daemon *d)
+{
+	return (struct wall_ms){d->wall_at_start.v + (int64_t)((uv_hrtime() - d->mono_at_start) / 1000000)};
+}
+
 struct wall_ms daemon_now(const struct daemon *d)
 {
-	struct wall_ms now = {d->wall_at_start.v + (int64_t)((uv_hrtime() - d->mono_at_start) / 1000000)};
-	struct wall_ms state = d->state == NULL ? now : state_clock(d->state);
+	struct wall_ms now = wall(d), state = d->state == NULL ? now : state_clock(d->state);
 	return state.v > now.v ? state : now;
+}
+
+/*
+ * A wall clock that is behind the state (it was set back before this start) goes on from the state. Without
+ * this time would stand still until it has caught up, and with it every deadline, bake and silence.
+ */
+static void clock_from_state(struct daemon *d)
+{
+	int64_t behind_ms = state_clock(d->state).v - wall(d).v;
+	if (behind_ms <= 0)
+		return;
+	d->wall_at_start.v += behind_ms;
+	log_warn("cluster", "the clock of this machine is %lld ms behind the state: time goes on from there",
+		 (long long)behind_ms);
 }
 
 /* ---- leading
@@ -70,6 +88,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	d->asked_to_lead = false;
 	if (code != E_OK || d->stopping)
 		return;
+	clock_from_state(d);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
 	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
