@@ -24,16 +24,27 @@ static void on_connection(uv_stream_t *server, int status)
 		admin_conn_accept(a);
 }
 
+static bool watches(const struct admin_conn *c)
+{
+	return c->watching && !c->ended;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct admin *a = timer->data;
+	a->looks = ADMIN_LOOKS;
+	for (const struct admin_conn *c = a->conns; c; c = c->next)
+		a->watchers += watches(c);
 	for (struct admin_conn *c = a->conns, *next; c; c = next) {
 		next = c->next;
 		if (c->deadline_ms && admin_loop_ms(a) >= c->deadline_ms)
 			admin_conn_close(c);
-		else if (c->watching && !c->ended)
+		else if (watches(c)) {
 			admin_watch_tick(c);
+			a->watchers--;
+		}
 	}
+	a->watchers = 0;
 }
 
 /* Whether a process answers on the socket that is already there. A file that is no socket is never removed.
@@ -129,6 +140,7 @@ int admin_open(uv_loop_t *loop, const struct admin_config *config, struct admin 
 	PRE(uv_timer_init(loop, &a->tick) == 0);
 	a->pipe.data = a->tick.data = a;
 	a->handles = 2;
+	a->looks = ADMIN_LOOKS;
 	rc = listen_at(a, e);
 	if (rc != E_OK) {
 		admin_close(a, NULL, NULL);

@@ -34,7 +34,7 @@ static bool add_audit(void *arg, const struct audit_entry *e)
 	row->trace_id.len = sizeof trace;
 	admin_bytes(rows->c, &row->chain, &e->chain);
 	admin_list_add(rows->c, &rows->v, row);
-	return true;
+	return rows->c->request->list->from == 0 || rows->v.nr < rows->limit;
 }
 
 /* Where the newest `limit` entries begin: not every log index has one, so the look-back doubles until there

@@ -18,6 +18,7 @@ enum {
 	ADMIN_BACKLOG_MAX = 64 << 20, /* bytes not read by a watcher before it is dropped */
 	ADMIN_BACKLOG_WAIT = 1 << 20, /* old events are sent no faster than they are read */
 	ADMIN_TICK_MS = 100,
+	ADMIN_LOOKS = 20000, /* at events per tick, for all watchers together */
 };
 
 struct admin {
@@ -32,6 +33,8 @@ struct admin {
 	void *closed_arg;
 	struct admin_conn *conns;
 	size_t conns_nr;
+	unsigned looks;	   /* left in this tick */
+	unsigned watchers; /* whose turn is still to come in it */
 };
 
 struct admin_conn {
@@ -60,6 +63,7 @@ struct admin_conn {
 	bool ends;	     /* when seen_event reaches `until`, which was the newest when it began */
 	uint64_t seen_event; /* number of the newest event looked at */
 	uint64_t until;
+	unsigned looks;		 /* it has left in this tick */
 	struct admin_logs *logs; /* in the arena; NULL: another verb */
 	struct deployment_id watched;
 	int64_t last_view_ms;
@@ -159,6 +163,7 @@ void admin_watch_tick(struct admin_conn *c);
 void admin_send_event(struct admin_conn *c, const struct event *e);
 void admin_send_gap(struct admin_conn *c); /* once, until it has all there is */
 bool admin_backlogged(const struct admin_conn *c);
+bool admin_may_look(struct admin_conn *c); /* at one more event in this tick */
 
 /* admin_logs.c */
 void admin_logs_tick(struct admin_conn *c);

@@ -7,7 +7,7 @@
 
 #include "coordinator/admin/admin_conn.h"
 
-enum { LOOKS_PER_TICK = 20000, LINES_PER_TICK = 2000, LIMIT_MAX = 100000 };
+enum { LINES_PER_TICK = 2000, LIMIT_MAX = 100000 };
 
 struct admin_logs {
 	struct deployment_id deployment; /* 0: any */
@@ -28,11 +28,11 @@ static bool is_wanted(const struct admin_logs *l, const struct event *e)
 }
 
 /* NULL: the stream ends here, or the connection has had its share of this turn. */
-static const struct event *next_event(struct admin_conn *c, int *looks, bool *at_end)
+static const struct event *next_event(struct admin_conn *c, bool *at_end)
 {
 	uint64_t missed;
 	*at_end = false;
-	if (++*looks > LOOKS_PER_TICK)
+	if (!admin_may_look(c))
 		return NULL;
 	const struct event *e = events_after(c->admin->config.events, c->seen_event, &missed);
 	*at_end = e == NULL || ((c->ends || c->logs->last) && e->number > c->until);
@@ -50,8 +50,7 @@ static bool find_begin(struct admin_conn *c)
 	struct admin_logs *l = c->logs;
 	const struct event *e;
 	bool at_end;
-	int looks = 0;
-	while ((e = next_event(c, &looks, &at_end)) != NULL)
+	while ((e = next_event(c, &at_end)) != NULL)
 		if (is_wanted(l, e))
 			l->last[l->found++ % l->limit] = e->number;
 	if (!at_end)
@@ -67,9 +66,9 @@ static bool send_lines(struct admin_conn *c)
 {
 	const struct event *e;
 	bool at_end = false;
-	int looks = 0, sent = 0;
+	int sent = 0;
 	while (!c->closing && !admin_backlogged(c) && sent < LINES_PER_TICK &&
-	       (e = next_event(c, &looks, &at_end)) != NULL) {
+	       (e = next_event(c, &at_end)) != NULL) {
 		if (!is_wanted(c->logs, e))
 			continue;
 		admin_send_event(c, e);
@@ -136,5 +135,5 @@ void admin_logs(struct admin_conn *c)
 	bool goes_on = args->cursor > 0 && args->cursor <= c->until;
 	c->seen_event = goes_on ? args->cursor : events_before(c->admin->config.events, from);
 	c->watching = true;
-	admin_logs_tick(c);
+	admin_watch_tick(c);
 }

@@ -61,7 +61,8 @@ bool admin_backlogged(const struct admin_conn *c)
  * for the next tick. */
 static bool send_events(struct admin_conn *c)
 {
-	for (int i = 0; i < EVENTS_PER_TICK && !c->closing && !admin_backlogged(c); i++) {
+	for (int i = 0; i < EVENTS_PER_TICK && !c->closing && !admin_backlogged(c) && admin_may_look(c);
+	     i++) {
 		uint64_t missed;
 		const struct event *e = events_after(c->admin->config.events, c->seen_event, &missed);
 		if (!e || (c->ends && e->number > c->until)) {
@@ -113,8 +114,21 @@ static void tick_rollout(struct admin_conn *c)
 		end_watch(c, &d);
 }
 
+/* However many watch and search, the loop gives them so many looks a tick: each an equal share of what those
+ * before it left. */
+bool admin_may_look(struct admin_conn *c)
+{
+	if (c->looks == 0)
+		return false;
+	c->looks--;
+	c->admin->looks--;
+	return true;
+}
+
 void admin_watch_tick(struct admin_conn *c)
 {
+	const struct admin *a = c->admin;
+	c->looks = a->looks / (a->watchers > 0 ? a->watchers : 1);
 	if (c->logs) {
 		admin_logs_tick(c);
 		return;

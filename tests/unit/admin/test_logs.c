@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "coordinator/adapters/event_store.h"
+#include "coordinator/admin/admin_conn.h"
 
 /* Logs and events as operators read them: the ring holds 64, the rest comes from files. */
 enum { ROLLOUT = 0x7f3a000000000001, OTHER = 0x8f3a000000000001 };
@@ -211,6 +212,44 @@ static void lines_that_come_later_follow(void **state)
 	buf_done(&in);
 }
 
+/* ---- many at once ---- */
+
+static unsigned looks;
+
+/* What fell out of the ring, as lines of checkout. */
+static bool counted_after(void *arg, uint64_t after, struct event *out)
+{
+	looks++;
+	*out = (struct event){.number = after + 1, .kind = EVENT_LOG, .app = test_name("checkout")};
+	return true;
+}
+
+/* Each search goes over all there is; together they may not stop the loop. */
+static void all_who_search_share_the_looks_of_a_tick(void **state)
+{
+	enum { SEARCHERS = 24 };
+	const struct events_source counting = {.after = counted_after};
+	Admin__Request rq;
+	Admin__RolloutArgs args;
+	int fd[SEARCHERS];
+	unsigned most = 0;
+	fill(1, 1000);
+	events_older(w.events, &counting);
+	args_for(&rq, &args, CMD_LOGS);
+	args.app = (char *)(uintptr_t) "checkout";
+	args.grep = (char *)(uintptr_t) "line 1000";
+	for (int i = 0; i < SEARCHERS; i++)
+		world_send(&w, fd[i] = world_connect(&w), &rq.base);
+	for (int turn = 0; turn < 500; turn++) {
+		looks = 0;
+		world_turn(&w);
+		most = looks > most ? looks : most;
+	}
+	assert_in_range(most, ADMIN_LOOKS / 2, 2 * ADMIN_LOOKS);
+	for (int i = 0; i < SEARCHERS; i++)
+		assert_int_equal(count(read_lines(fd[i])), 1);
+}
+
 /* ---- events ---- */
 
 static uint64_t first_cursor, cursors;
@@ -282,6 +321,7 @@ int main(void)
 		T(since_is_counted_from_now),
 		T(an_application_is_all_its_rollouts),
 		T(lines_that_come_later_follow),
+		T(all_who_search_share_the_looks_of_a_tick),
 		T(events_go_on_from_any_cursor),
 		T(events_go_on_in_another_life),
 	};
