@@ -121,6 +121,7 @@ static int init_io(struct consensus *c, struct err *e)
 	raft_uv_set_segment_size(&c->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&c->io, RETRY_MS);
 	(void)raft_uv_set_snapshot_compression(&c->io, false);
+	engine_io_closes_late(c);
 	rv = engine_io_check(c, log, e);
 	if (rv != E_OK)
 		raft_uv_close(&c->io);

@@ -63,6 +63,9 @@ struct consensus {
 	uv_prepare_t prepare;
 	struct raft raft;
 	struct raft_io io;
+	void (*io_close)(struct raft_io *io, raft_io_close_cb closed); /* the engine's own */
+	raft_io_close_cb io_closed;				       /* whom to tell that it has closed */
+	uv_timer_t late;
 	struct raft_uv_transport transport;
 	struct raft_fsm fsm;
 	struct guard guard;
@@ -105,6 +108,7 @@ int snapshot_open(const void *p, size_t n, uint64_t *index, const uint8_t **body
 /* engine_io.c: check once the I/O is initialised, then ask at each turn. */
 int engine_io_check(const struct consensus *c, const char *log_dir, struct err *e) must_check;
 bool engine_io_failed(const struct consensus *c);
+void engine_io_closes_late(struct consensus *c); /* before the engine is given the I/O */
 
 /* transport.c: a node without links to others. */
 void no_links_init(struct raft_uv_transport *t);

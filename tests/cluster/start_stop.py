@@ -3,8 +3,10 @@
 
 usage: WAVETRAIN_BUILD=build start_stop.py   (prints TAP)
 """
+import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ import fleet
 import wire
 
 tap = wire.Tap()
+STOPS = 12
 
 
 def started_twice(folder):
@@ -23,13 +26,13 @@ def started_twice(folder):
     co.must("app", "list")  # leaves the state store in the middle of a transaction
     for state in ("running", "stopped in the middle"):
         if state != "running":
-            os.kill(co.process.p.pid, 19)
+            os.kill(co.process.p.pid, signal.SIGSTOP)
         try:
             done = subprocess.run([fleet.WAVETRAIND, "run", "--data", co.data], capture_output=True, text=True, timeout=20)
             said = (done.returncode, done.stderr)
         except subprocess.TimeoutExpired:
             said = ("hangs", "")
-        os.kill(co.process.p.pid, 18)
+        os.kill(co.process.p.pid, signal.SIGCONT)
         tap.check(f"a second start beside one that is {state} ends at once: 1, and names the process",
                   said[0] == 1 and f"held by process {co.process.p.pid}" in said[1], said)
     co.must("app", "add", "second")
@@ -40,9 +43,42 @@ def started_twice(folder):
     co.process.kill(15)
 
 
+@contextlib.contextmanager
+def quick_disk(folder, name):
+    """A small disk in memory; None when it cannot be had."""
+    mount = folder / "small"
+    mount.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", mount], stderr=subprocess.DEVNULL).returncode != 0:
+        tap.skip(name, "no tmpfs can be mounted here")
+        yield None
+        return
+    try:
+        yield mount
+    finally:
+        fleet.kill_all_children()
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+def stopped_while_writing(folder):
+    """On a disk that is quicker than the loop: the log's last file is closed before those who wrote it are."""
+    with quick_disk(folder, "stops while the log is written") as mount:
+        if mount is None:
+            return
+        co = fleet.Coordinator(mount)
+        codes = set()
+        for n in range(STOPS):
+            co.start()
+            co.must("app", "add", f"app-{n}")
+            os.kill(co.process.p.pid, signal.SIGSTOP)
+            os.kill(co.process.p.pid, signal.SIGTERM)
+            os.kill(co.process.p.pid, signal.SIGCONT)
+            codes.add(co.process.p.wait(timeout=20))
+        tap.check(f"{STOPS} stops right after a write end in order: 0", codes == {0}, (codes, co.process.tail()))
+
+
 def main():
     with fleet.folder_of_processes("wavetrain-start-stop-") as folder:
-        for part in (started_twice,):
+        for part in (started_twice, stopped_while_writing):
             (folder / part.__name__).mkdir()
             part(folder / part.__name__)
     return tap.done()
