@@ -125,16 +125,17 @@ static void tick_cb(uv_timer_t *t)
 static void soon_cb(uv_timer_t *t)
 {
 	struct daemon *d = t->data;
+	propose_refused(d); /* when stopping, too: admin goes once everyone who waits has an answer */
 	if (d->stopping)
 		return;
 	replica_tell(d);
-	propose_refused(d);
 	tick_cb(&d->tick);
 }
 
 void daemon_soon(struct daemon *d)
 {
-	if (!d->stopping && d->drive != NULL && !uv_is_active((uv_handle_t *)&d->soon))
+	uv_handle_t *soon = (uv_handle_t *)&d->soon;
+	if (d->drive != NULL && !uv_is_closing(soon) && !uv_is_active(soon))
 		uv_timer_start(&d->soon, soon_cb, 0, 0);
 }
 

@@ -76,9 +76,36 @@ def stopped_while_writing(folder):
         tap.check(f"{STOPS} stops right after a write end in order: 0", codes == {0}, (codes, co.process.tail()))
 
 
+def refused_at_the_end(folder):
+    """The log takes nothing new, and in the same turn as an operator is refused the coordinator is told to stop."""
+    with quick_disk(folder, "a stop while an operator is refused") as mount:
+        if mount is None:
+            return
+        co = fleet.Coordinator(mount)
+        co.start()
+        co.must("app", "add", "first")
+        free = os.statvfs(mount)
+        with open(mount / "ballast", "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, free.f_bavail * free.f_frsize - (400 << 20))
+        tries = iter(range(100))
+        fleet.wait_for("the watermark is seen", lambda: co.ask("app", "add", f"over-{next(tries)}")[0] != 0)
+        operator = wire.Admin(co.socket)
+        co.json("app", "list")  # a later connection was answered: this one is accepted
+        os.kill(co.process.p.pid, signal.SIGSTOP)
+        operator.send(wire.frame(wire.request("app add", "app", wire.message([(1, "late")]))))
+        os.kill(co.process.p.pid, signal.SIGTERM)
+        os.kill(co.process.p.pid, signal.SIGCONT)
+        try:
+            code = co.process.p.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            code = "hangs"
+        tap.check("a stop in the turn in which an operator is refused ends in order: 0", code == 0, (code, co.process.tail()))
+        operator.close()
+
+
 def main():
     with fleet.folder_of_processes("wavetrain-start-stop-") as folder:
-        for part in (started_twice, stopped_while_writing):
+        for part in (started_twice, stopped_while_writing, refused_at_the_end):
             (folder / part.__name__).mkdir()
             part(folder / part.__name__)
     return tap.done()
