@@ -38,7 +38,8 @@ static void committed_cb(void *arg, int code, uint64_t index, const void *bytes,
 
 static unsigned flags_of(const struct command *c)
 {
-	/* What stops something must go through when the disk is nearly full. */
+	/* What steers something that is under way must go through when the disk is nearly full: it is small.
+	 */
 	return c->kind == COMMAND_VERB || c->kind == COMMAND_ROLLOUT_MOVE ? CONSENSUS_ESSENTIAL : 0;
 }
 

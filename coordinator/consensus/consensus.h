@@ -65,7 +65,7 @@ struct consensus_config {
 };
 
 enum consensus_flags {
-	CONSENSUS_ESSENTIAL = 1 /* goes through below min_free_bytes: pause, abort, resume */
+	CONSENSUS_ESSENTIAL = 1 /* goes through below min_free_bytes */
 };
 
 /*

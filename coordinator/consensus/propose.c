@@ -82,8 +82,8 @@ int consensus_propose(struct consensus *c, const void *cmd, size_t n, unsigned f
 			       ENTRY_MAX_COMMAND);
 	if (!(flags & CONSENSUS_ESSENTIAL) && disk_is_low(c))
 		return err_set(e, E_NO_SPACE,
-			       "less than %llu MiB free below %s: only pausing, aborting and resuming are "
-			       "accepted; free space",
+			       "less than %llu MiB free below %s: only what steers a rollout under way "
+			       "(pause, resume, abort, retry, promote, rollback) is accepted; free space",
 			       (unsigned long long)(c->cfg.min_free_bytes >> 20), c->dir);
 	return enqueue(c, cmd, n, false, done, arg, e);
 }
