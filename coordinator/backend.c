@@ -148,7 +148,7 @@ static int upload_data_op(void *b, void *upload, const uint8_t *p, size_t n, str
 static void upload_cancel_op(void *b, void *upload)
 {
 	struct upload *up = upload;
-	artifact_upload_cancel(up->u);
+	artifact_upload_end(up->u);
 	free(up);
 }
 
@@ -187,6 +187,7 @@ static void finish_work(uv_work_t *w)
 static void finish_done(uv_work_t *w, int status)
 {
 	struct upload *up = w->data;
+	artifact_upload_end(up->u); /* not before its archive was kept or deleted */
 	up->done(up->arg, up->code, &up->release, &up->err);
 	free(up);
 }

@@ -84,7 +84,10 @@ void admin_release_push(struct admin_conn *c)
 	int rc = ADMIN_OPS(c)->upload_begin(ADMIN_B(c), &m, &c->upload, &c->upload_offset, &e);
 	if (rc != E_OK) {
 		c->upload = NULL;
-		admin_fail(c, rc, "free disk space, or try again", "%s", e.text);
+		admin_fail(c, rc,
+			   rc == E_BUSY ? "when that push has ended, run the same command again"
+					: "free disk space, or try again",
+			   "%s", e.text);
 		return;
 	}
 	send_ready(c);

@@ -8,18 +8,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 #include "sys/digest.h"
 #include "sys/fsio.h"
 
 struct artifact_store {
 	char root[FSIO_PATH_CAP - 96];
+	struct artifact_upload *uploads; /* under way; utlist */
 };
 
 struct artifact_upload {
 	struct artifact_store *s;
 	struct digest digest;
 	uint64_t size, have;
-	int fd; /* of the partial file; -1: the archive is complete already */
+	int fd; /* of the partial file; -1: the archive is complete */
+	struct artifact_upload *prev, *next;
 };
 
 static const char *path_of(const struct artifact_store *s, const char *folder, const struct digest *d,
@@ -56,6 +60,7 @@ int artifact_store_open(struct artifact_store **out, const char *root, struct er
 
 void artifact_store_close(struct artifact_store *s)
 {
+	PRE(s == NULL || s->uploads == NULL);
 	free(s);
 }
 
@@ -96,8 +101,8 @@ static int check_space(const struct artifact_store *s, uint64_t missing, struct 
 	    free_bytes >= 2 * missing + ARTIFACT_RESERVE_BYTES)
 		return E_OK;
 	return err_set(e, E_NO_SPACE,
-		       "upload needs 2 x %llu bytes and a reserve of %d MiB, %llu bytes are free; delete "
-		       "releases or grow the disk",
+		       "upload needs 2 x %llu bytes and a reserve of %d MiB, %llu bytes are free; grow the "
+		       "disk",
 		       (unsigned long long)missing, ARTIFACT_RESERVE_BYTES >> 20,
 		       (unsigned long long)free_bytes);
 }
@@ -121,11 +126,33 @@ static int open_partial(struct artifact_upload *u, struct err *e)
 	return check_space(u->s, u->size - u->have, e);
 }
 
-static void upload_free(struct artifact_upload *u)
+static int check_alone(const struct artifact_store *s, const struct digest *d, struct err *e)
+{
+	const struct artifact_upload *other;
+	DL_FOREACH(s->uploads, other)
+	if (digest_eq(&other->digest, d))
+		return err_set(e, E_BUSY, "another push is sending this archive");
+	return E_OK;
+}
+
+static int check_size(const struct artifact_store *s, const struct digest *d, uint64_t size, struct err *e)
+{
+	char path[FSIO_PATH_CAP];
+	struct stat st;
+	if (stat(path_of(s, "sha256", d, path), &st) != 0)
+		return err_sys(e, E_IO, errno, "artifact %s", path);
+	return (uint64_t)st.st_size == size
+		       ? E_OK
+		       : err_set(e, E_INVALID, "the archive of this digest has %lld bytes, not %llu",
+				 (long long)st.st_size, (unsigned long long)size);
+}
+
+/* Nothing is written to a file that has its name. */
+static void close_partial(struct artifact_upload *u)
 {
 	if (u->fd >= 0)
 		close(u->fd);
-	free(u);
+	u->fd = -1;
 }
 
 int artifact_upload_begin(struct artifact_store *s, const struct digest *d, uint64_t size_bytes,
@@ -134,11 +161,15 @@ int artifact_upload_begin(struct artifact_store *s, const struct digest *d, uint
 	struct artifact_upload *u = calloc(1, sizeof *u);
 	PRE(u != NULL);
 	*u = (struct artifact_upload){.s = s, .digest = *d, .size = size_bytes, .have = size_bytes, .fd = -1};
-	int rc = artifact_store_has(s, d) ? E_OK : open_partial(u, e);
+	int rc = check_alone(s, d, e);
+	if (rc == E_OK)
+		rc = artifact_store_has(s, d) ? check_size(s, d, size_bytes, e) : open_partial(u, e);
 	if (rc != E_OK) {
-		upload_free(u);
+		close_partial(u);
+		free(u);
 		return rc;
 	}
+	DL_APPEND(s->uploads, u);
 	*out = u;
 	*offset = u->have;
 	return E_OK;
@@ -192,12 +223,13 @@ int artifact_upload_finish(struct artifact_upload *u, struct err *e)
 		rc = verify(u, partial, e);
 	if (rc == E_OK && u->fd >= 0)
 		rc = name_it(u, partial, e);
-	upload_free(u);
+	close_partial(u);
 	return rc;
 }
 
-void artifact_upload_cancel(struct artifact_upload *u)
+void artifact_upload_end(struct artifact_upload *u)
 {
-	if (u != NULL)
-		upload_free(u);
+	DL_DELETE(u->s->uploads, u);
+	close_partial(u);
+	free(u);
 }

@@ -1,7 +1,8 @@
 /*
  * store.h: archives by digest: <root>/sha256/<hex>, complete ones only; <root>/partial/<hex> while bytes
  * still come. A broken upload goes on where it stopped. What does not have the digest it was announced with
- * never gets a name. Blocking; one thread.
+ * never gets a name. One upload of a digest at a time: two would write one file. Blocking; one thread, but
+ * for finish.
  */
 #ifndef ARTIFACT_STORE_H
 #define ARTIFACT_STORE_H
@@ -24,14 +25,16 @@ must_check int artifact_store_delete(struct artifact_store *s, const struct dige
 
 /*
  * Begin or go on: *offset is how many bytes are there (size_bytes: nothing to send). E_NO_SPACE, with the
- * arithmetic, unless what is missing twice and the reserve fit. Ended by exactly one of finish and cancel.
+ * arithmetic, unless what is missing twice and the reserve fit. E_BUSY: the same archive is being uploaded;
+ * E_INVALID: it is there, and not of this size. Ended by artifact_upload_end.
  */
 must_check int artifact_upload_begin(struct artifact_store *s, const struct digest *d, uint64_t size_bytes,
 				     struct artifact_upload **out, uint64_t *offset, struct err *e);
 must_check int artifact_upload_data(struct artifact_upload *u, const void *p, size_t n, struct err *e);
-/* Verifies size and digest over the whole file, fsyncs, names it. E_CORRUPT: other bytes came; they are gone.
- * Frees `u`. */
+/* Verifies size and digest over the whole file, fsyncs, names it; no more data comes after it. E_CORRUPT:
+ * other bytes came; they are gone. Any thread, while nobody else uses `u`. */
 must_check int artifact_upload_finish(struct artifact_upload *u, struct err *e);
-void artifact_upload_cancel(struct artifact_upload *u); /* the bytes stay for the next begin */
+/* Others may upload this archive from now on; bytes without a name stay for them. Frees `u`. */
+void artifact_upload_end(struct artifact_upload *u);
 
 #endif

@@ -278,6 +278,7 @@ static void real_open(struct real *r, struct outcome *o, const char *address, co
 	assert_int_equal(artifact_upload_begin(r->store, &digest_big, SIZE, &u, &offset, &e), E_OK);
 	assert_int_equal(artifact_upload_data(u, bytes, SIZE, &e), E_OK);
 	assert_int_equal(artifact_upload_finish(u, &e), E_OK);
+	artifact_upload_end(u);
 	struct artifact_http_config c = {.address = address,
 					 .ca = pki.ca_file,
 					 .cert = who->files.cert,
