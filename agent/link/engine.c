@@ -165,6 +165,7 @@ struct nng_tls_engine_conn {
 	size_t taken;	/* bytes in `out` that libnng believes not yet taken */
 	bool greeted;	/* our hello is sent */
 	bool peer_spoke;
+	int leaving; /* the handshake failed with this NNG error; 0: it did not */
 	bool closed; /* nothing may wait any more: libnng would wait for it for ever */
 };
 
@@ -269,21 +270,46 @@ static void conn_close(nng_tls_engine_conn *c)
 	ERR_clear_error();
 }
 
+/*
+ * The other side shall know who was here and why it failed. What we said last (our certificate, an alert) may
+ * still lie in libnng, which throws it away when it closes: so we go only after the peer hung up, which it
+ * does at those words. A peer that does not costs the dial's time, like one that says nothing.
+ */
+static int leave(struct nng_tls_engine_conn *c)
+{
+	uint8_t ignored[512];
+	size_t n;
+	int rv;
+
+	do {
+		n = sizeof(ignored);
+		rv = nng_tls_engine_recv(c->tls, ignored, &n);
+	} while (rv == 0 && n > 0);
+	return rv == NNG_EAGAIN && !c->closed ? NNG_EAGAIN : c->leaving;
+}
+
 static int conn_handshake(nng_tls_engine_conn *c)
 {
 	struct tls_identity peer;
 	struct err e;
 
+	if (c->leaving)
+		return leave(c);
 	if (SSL_is_init_finished(c->ssl))
 		return 0;
 	ERR_clear_error();
 	int rc = SSL_do_handshake(c->ssl);
-	if (rc != 1)
-		return result(c, rc);
-	if (tls_peer_identity(c->ssl, &peer, &e) == E_OK)
+	int rv = rc == 1 ? 0 : result(c, rc);
+	if (rv == NNG_EAGAIN)
+		return rv;
+	if (rv == 0 && tls_peer_identity(c->ssl, &peer, &e) == E_OK)
 		return 0;
-	note_put(c->note, &e);
-	return NNG_EPEERAUTH;
+	if (rv == 0) {
+		note_put(c->note, &e);
+		SSL_shutdown(c->ssl); /* one who would have us shall not wait for more */
+	}
+	c->leaving = rv == 0 ? NNG_EPEERAUTH : rv;
+	return leave(c);
 }
 
 static int conn_recv(nng_tls_engine_conn *c, uint8_t *to, size_t *n)
