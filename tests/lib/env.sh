@@ -59,18 +59,23 @@ run_meson() {
 		meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
 }
 
+# reasons LOG: why a suite failed, in one line: what is not ok, or the last words of one that does not write TAP.
+reasons() {
+	{ grep '^not ok' "$1" || grep -vE '^(#|$)' "$1" | tail -3; } | cut -c1-500 | head -5 | paste -sd '|'
+}
+
 # long NAME COMMAND...: one result of build/long.txt.
 long() {
-	local name=$1
+	local name=$1 log=build/long-${1//\//-}.log
 	shift
-	if "$@" >"build/long-${name//\//-}.log" 2>&1; then
+	if "$@" >"$log" 2>&1; then
 		local last word=pass
-		last=$(tail -1 "build/long-${name//\//-}.log")
+		last=$(tail -1 "$log")
 		[[ $last != *"# SKIP"* ]] || word=skip
 		echo "$word $name $last" | tee -a build/long.txt
 	else
-		tail -20 "build/long-${name//\//-}.log"
-		echo "fail $name" | tee -a build/long.txt
+		tail -20 "$log"
+		echo "fail $name $(reasons "$log")" | tee -a build/long.txt
 		return 1
 	fi
 }
