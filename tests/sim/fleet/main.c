@@ -1,7 +1,7 @@
 /*
  * wavetrain-sim: the simulator of the whole product.
  *
- *   wavetrain-sim --seeds N [--start S] [--verbose]     random runs
+ *   wavetrain-sim --seeds N [--start S] [--verbose]     random runs; the same seeds print the same trace
  *   wavetrain-sim --scenario FILE [--verbose]           one story
  *   wavetrain-sim-planted --plant BUG --seeds N         a fault is put in: exit 0 when it is found within N
  * seeds
@@ -69,13 +69,14 @@ static bool repeats(uint64_t seed, uint64_t trace)
 
 static int run_seeds(const struct options *o)
 {
-	uint64_t violations = 0, steps = 0;
+	uint64_t violations = 0, steps = 0, traces = 0;
 	int64_t virtual_ms = 0;
 	for (uint64_t i = 0; i < o->seeds; i++) {
 		char violation[512];
 		uint64_t seed = o->start + i;
 		uint64_t trace =
 			seeds_run_one(seed, o->verbose, violation, sizeof violation, &steps, &virtual_ms);
+		traces = traces * 31 + trace;
 		if (violation[0] == '\0' && o->twice && !repeats(seed, trace))
 			snprintf(violation, sizeof violation, "the same seed told another story");
 		if (violation[0] == '\0')
@@ -84,7 +85,8 @@ static int run_seeds(const struct options *o)
 		printf("seed %llu: %s\n  repeat: ./tests/run sim --seeds 1 --start %llu --verbose\n",
 		       (unsigned long long)seed, violation, (unsigned long long)seed);
 	}
-	printf("%llu events, %.1f virtual hours\n", (unsigned long long)steps, (double)virtual_ms / 3600000);
+	printf("%llu events, %.1f virtual hours, trace %016llx\n", (unsigned long long)steps,
+	       (double)virtual_ms / 3600000, (unsigned long long)traces);
 	printf("%llu seeds, %llu violations\n", (unsigned long long)o->seeds, (unsigned long long)violations);
 	return violations == 0 ? 0 : 1;
 }

@@ -171,11 +171,21 @@ void sim_remove_host(struct sim *s, struct sim_host *h)
 							.reason = "scale-in"});
 }
 
+static void trace_state(struct sim *s)
+{
+	if (!coordinator_up(s->c))
+		return;
+	struct digest chain = state_chain(coordinator_state(s->c));
+	world_trace(&s->w, chain.b, sizeof chain.b);
+}
+
 void sim_run_ms(struct sim *s, int64_t ms)
 {
 	int64_t until = s->w.now_ms + ms;
-	while (s->w.violation[0] == '\0' && world_step(&s->w, until))
+	while (s->w.violation[0] == '\0' && world_step(&s->w, until)) {
+		trace_state(s);
 		check_watch(s->check);
+	}
 	if (s->w.now_ms < until)
 		s->w.now_ms = until;
 }

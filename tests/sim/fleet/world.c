@@ -97,6 +97,13 @@ void world_cancel(struct world *w, struct world_event *e)
 		e->fn = NULL;
 }
 
+/* FNV-1a. */
+void world_trace(struct world *w, const void *p, size_t n)
+{
+	for (const uint8_t *at = p, *end = at + n; at < end; at++)
+		w->trace = (w->trace ^ *at) * 1099511628211u;
+}
+
 bool world_step(struct world *w, int64_t until_ms)
 {
 	if (w->nr == 0 || w->heap[0]->at > until_ms)
@@ -107,16 +114,12 @@ bool world_step(struct world *w, int64_t until_ms)
 	w->now_ms = e->at;
 	if (e->fn != NULL) {
 		w->steps++;
+		world_trace(w, &e->at, sizeof e->at);
+		world_trace(w, &e->sequence, sizeof e->sequence);
 		e->fn(e->arg);
 	}
 	free(e);
 	return true;
-}
-
-static void hash(struct world *w, const char *s)
-{
-	for (; *s != '\0'; s++)
-		w->trace = (w->trace ^ (uint8_t)*s) * 1099511628211u;
 }
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -127,7 +130,7 @@ void world_say(struct world *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
 	va_end(ap);
-	hash(w, line);
+	world_trace(w, line, strlen(line));
 	if (w->listener != NULL)
 		w->listener(w->listener_arg, line);
 	if (w->verbose)

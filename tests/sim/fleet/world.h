@@ -1,7 +1,8 @@
 /*
  * world.h: virtual time for the simulator. Everything that happens is an event at a time; events of equal
  * time happen in the order they were made (the tie-break rule). One seeded generator decides all chance. Each
- * event hashes what it did into the trace: the same seed gives the same trace hash.
+ * event hashes when it happened, and its place among all events made, into the trace; its owner adds the
+ * state it led to (world_trace). The same seed gives the same trace hash.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
@@ -41,6 +42,8 @@ void world_cancel(struct world *w, struct world_event *e);
 bool world_step(struct world *w, int64_t until_ms);
 int64_t world_since_start(const struct world *w);
 
+/* Adds what an event led to. */
+void world_trace(struct world *w, const void *p, size_t n);
 /* One line of the story; hashed into the trace, printed when verbose. */
 void world_say(struct world *w, const char *fmt, ...) printf_like(2, 3);
 /* A broken invariant. The first is kept and ends the run. */
