@@ -16,6 +16,9 @@ enum planted_bug {
 	BUG_DOUBLE_DISPATCH = 1 << 4, /* a host in hand is assigned again after a restart */
 	BUG_EVIDENCE_UNCHECKED = 1 << 5,
 	BUG_NO_BARRIER = 1 << 6, /* recreate: hosts are started without waiting for the others to stop */
+	BUG_ORDERS_FORGOTTEN = 1 << 7, /* only this rollout's own tasks count as in hand */
+	BUG_WAVES_APART = 1 << 8,      /* each wave spends the whole allowance */
+	BUG_SILENT_FREE = 1 << 9,      /* who is silent costs nothing */
 };
 
 #ifdef PLANTED_BUGS

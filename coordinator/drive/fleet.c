@@ -165,7 +165,8 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 		return false;
 	bool healthy = s->health == WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY;
 	bool changed = a->health != (uint32_t)s->health || a->in_rotation != (bool)s->in_rotation ||
-		       a->step != s->step || !digest_eq(&a->running, &running) || a->restarts != s->restarts;
+		       a->step != s->step || a->seq != s->seq || !digest_eq(&a->running, &running) ||
+		       a->restarts != s->restarts;
 	if (a->step != s->step || a->step_since.v == 0)
 		a->step_since = now;
 	a->healthy_since = a->restarts == s->restarts ? healthy_since(a, healthy, s->healthy_for_ms, now)
@@ -213,6 +214,15 @@ bool fleet_prune(struct fleet_host *h, size_t n, Wavetrain__Agent__AppStatus *co
 	return changed;
 }
 
+/* That stays true however long ago it was said. */
+bool fleet_ended(struct fleet *f, const struct name *host, const struct name *app, uint64_t seq)
+{
+	const struct fleet_host *h = fleet_find(f, host);
+	const struct fleet_app *a = h == NULL ? NULL : fleet_app(h, app);
+	return a != NULL && a->seq >= seq &&
+	       (a->step == TASK_HEALTHY || a->step == TASK_FAILED || a->step == TASK_REVERTED);
+}
+
 static enum availability availability(const struct fleet_app *a, int64_t min_healthy_ms, struct wall_ms now)
 {
 	if (a == NULL || a->healthy_since.v == 0 || !a->in_rotation || digest_none(&a->running))
@@ -244,12 +254,14 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	out->unsaid = heard && !said && now.v - h->bound_at.v < suspect_ms;
 	const struct fleet_app *a = h == NULL ? NULL : fleet_app(h, app);
 	out->missing_since = missing_since(h, a, leading_since);
+	out->was_down = h != NULL && h->polled_at.v != 0 && availability(a, 0, now) == AVAIL_DOWN;
 	if (!said || out->silent_ms >= suspect_ms)
 		return;
 	out->missing_since = a == NULL ? h->bound_at : a->missing_since;
 	out->boot_hi = h->boot_hi;
 	out->boot_lo = h->boot_lo;
 	out->avail = availability(a, min_healthy_ms, now);
+	out->was_down = false;
 	if (a == NULL)
 		return;
 	out->running = a->running;

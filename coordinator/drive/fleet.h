@@ -77,6 +77,9 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 /* Apps that a full heartbeat no longer names run nothing. */
 bool fleet_prune(struct fleet_host *h, size_t n, Wavetrain__Agent__AppStatus *const *named);
 
+/* Has it said that the assignment of this sequence, or a later one, has ended there? */
+bool fleet_ended(struct fleet *f, const struct name *host, const struct name *app, uint64_t seq);
+
 /* The planner's look at one host. `silent_ms` counts from `leading_since` (or from when the host was added)
  * when it was never heard. */
 void fleet_view(struct fleet *f, const struct name *host, const struct name *app, int64_t min_healthy_ms,

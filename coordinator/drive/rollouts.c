@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "base/planted.h"
+
 struct watched {
 	uint64_t id;
 	struct drive *d;
@@ -78,6 +80,23 @@ void rollouts_free(struct drive *d)
 /* ---- one look
  * ------------------------------------------------------------------------------------------------------ */
 
+/*
+ * The newest assignment of the host, whichever rollout gave it, has not ended there. The host's own word goes
+ * first: a task may have been ended without it, as late, lost or superseded, while the order stands and the
+ * host works on it or will as soon as it comes back.
+ */
+static bool holds_order(struct drive *d, struct arena *a, const struct name *host, const struct name *app)
+{
+	struct placement p;
+	struct task t;
+	if (BUG(BUG_ORDERS_FORGOTTEN) || view_placement(d->st, a, host, app, &p) != E_OK || p.seq == 0 ||
+	    fleet_ended(&d->fleet, host, app, p.seq))
+		return false;
+	bool proven = view_task(d->st, a, p.deployment, host, &t) == E_OK && t.seq == p.seq &&
+		      (t.state == TASK_HEALTHY || t.state == TASK_REVERTED || t.state == TASK_STOPPED);
+	return !proven;
+}
+
 static int view_of(struct drive *d, struct deployment_id id, struct arena *a, struct wall_ms now,
 		   struct deployment *dep, struct view *v)
 {
@@ -101,6 +120,7 @@ static int view_of(struct drive *d, struct deployment_id id, struct arena *a, st
 		}
 		fleet_view(&d->fleet, &tasks[i].host, &dep->app, dep->limits.min_healthy_ms, now, since,
 			   d->cfg.suspect_ms, &hosts[i]);
+		hosts[i].holds_order = holds_order(d, a, &tasks[i].host, &dep->app);
 	}
 	*v = (struct view){.d = dep,
 			   .waves = waves,

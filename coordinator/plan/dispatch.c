@@ -10,25 +10,22 @@
 
 #include <stdlib.h>
 
-struct picks {
-	struct name *hosts;
-	size_t nr;
-	uint32_t room; /* hosts that may still be taken in hand */
-	uint32_t out;  /* hosts of the rollout not available or in hand */
-	uint32_t out_max;
+/* What all hosts of the rollout may spend together in one look. The waves that roll side by side share it. */
+struct allowance {
 	struct floors floors;
 	permille floor;
-	const char *refusal; /* of the first host that was not taken */
+	uint32_t out;	   /* hosts in hand, or not known to be available */
+	uint32_t sure_out; /* hosts in hand, or down by their last word */
+	uint32_t out_max;
 };
 
-static uint32_t hosts_out(const struct view *v)
-{
-	uint32_t n = 0;
-	for (size_t i = 0; i < v->tasks_nr; i++)
-		n += v->tasks[i].state != TASK_SKIPPED &&
-		     (task_in_hand(&v->tasks[i]) || v->hosts[i].avail != AVAIL_UP);
-	return n;
-}
+struct picks {
+	struct allowance *all;
+	struct name *hosts;
+	size_t nr;
+	uint32_t room;	     /* hosts that may still be taken in hand */
+	const char *refusal; /* of the first host that was not taken */
+};
 
 static uint32_t hosts_counted(const struct view *v)
 {
@@ -38,22 +35,57 @@ static uint32_t hosts_counted(const struct view *v)
 	return n;
 }
 
-static void picks_init(struct step *s, struct picks *p, permille floor, uint32_t out_max)
+static bool is_sure_out(const struct allowance *all, const struct view *v, size_t i)
 {
-	*p = (struct picks){
-		.hosts = arena_array(s->a, struct name, s->v->tasks_nr), .floor = floor, .out_max = out_max};
-	p->out = hosts_out(s->v);
-	floors_init(&p->floors, s->a, s->v->tasks, s->v->hosts, s->v->tasks_nr, floor);
+	return all->floors.in_hand[i] || v->hosts[i].avail == AVAIL_DOWN || v->hosts[i].was_down;
 }
 
-static const char *refusal_of(struct step *s, const struct picks *p, size_t i)
+static void count_out(struct allowance *all, const struct view *v)
 {
-	const struct domain *d = floors_forbids(&p->floors, s->v->hosts, i);
+	for (size_t i = 0; i < v->tasks_nr; i++) {
+		if (v->tasks[i].state == TASK_SKIPPED)
+			continue;
+		all->out += all->floors.in_hand[i] || v->hosts[i].avail != AVAIL_UP;
+		all->sure_out += is_sure_out(all, v, i);
+	}
+}
+
+static struct allowance *allowance(struct step *s, permille floor, uint32_t out_max)
+{
+	if (s->allowance != NULL && !BUG(BUG_WAVES_APART))
+		return s->allowance;
+	s->allowance = arena_new(s->a, struct allowance);
+	*s->allowance = (struct allowance){.floor = floor, .out_max = out_max};
+	floors_init(&s->allowance->floors, s->a, s->v->tasks, s->v->hosts, s->v->tasks_nr, floor);
+	count_out(s->allowance, s->v);
+	return s->allowance;
+}
+
+static void picks_init(struct step *s, struct picks *p, permille floor, uint32_t out_max)
+{
+	*p = (struct picks){.all = allowance(s, floor, out_max),
+			    .hosts = arena_array(s->a, struct name, s->v->tasks_nr)};
+}
+
+static const char *refusal_of(struct step *s, const struct allowance *all, size_t i)
+{
+	bool silent = s->v->hosts[i].avail == AVAIL_UNKNOWN;
+	uint32_t out = silent ? all->sure_out : all->out;
+	const struct domain *d = floors_forbids(&all->floors, s->v->hosts, i);
 	if (d != NULL)
-		return domain_text(d, p->floor, s->a);
-	if (s->v->hosts[i].avail == AVAIL_UP && p->out >= p->out_max)
-		return arena_printf(s->a, "%u hosts are out, maxUnavailable is %u", p->out, p->out_max);
+		return floors_text(&all->floors, d, all->floor, s->v->hosts, i, s->a);
+	if (!floors_free(&all->floors, s->v->hosts, i) && out + !is_sure_out(all, s->v, i) > all->out_max)
+		return arena_printf(s->a, "%s%u hosts are out, maxUnavailable is %u",
+				    silent ? "silent, so it may be serving: " : "", out, all->out_max);
 	return NULL;
+}
+
+static void spend(struct step *s, struct allowance *all, size_t i)
+{
+	bool fresh = !is_sure_out(all, s->v, i);
+	all->out += fresh && s->v->hosts[i].avail == AVAIL_UP;
+	all->sure_out += fresh;
+	floors_take(&all->floors, s->v->hosts, i);
 }
 
 /* Take task i if there is room and nothing forbids it. False: there is no room for anyone. */
@@ -61,14 +93,13 @@ static bool pick(struct step *s, struct picks *p, size_t i)
 {
 	if (p->room == 0)
 		return false;
-	const char *refusal = refusal_of(s, p, i);
+	const char *refusal = refusal_of(s, p->all, i);
 	if (refusal != NULL) {
 		if (p->refusal == NULL)
 			p->refusal = arena_printf(s->a, "host %s: %s", s->v->tasks[i].host.s, refusal);
 		return true;
 	}
-	p->out += s->v->hosts[i].avail == AVAIL_UP;
-	floors_take(&p->floors, s->v->hosts, i);
+	spend(s, p->all, i);
 	p->hosts[p->nr++] = s->v->tasks[i].host;
 	p->room--;
 	return true;
@@ -85,9 +116,16 @@ static void assign(struct step *s, const struct picks *p, enum direction dir, co
 	c->assign.hosts_nr = p->nr;
 }
 
-/* Hosts that are out cost nothing, so they go first; then those nobody has heard of; then the rest, each
- * spread over the zones. */
-static const enum availability dispatch_order[] = {AVAIL_DOWN, AVAIL_UNKNOWN, AVAIL_UP};
+/* Hosts that are out or in hand of an older rollout cost nothing, so they go first; then those nobody has
+ * heard of; then the rest, each spread over the zones. */
+enum turn { TURN_FREE = 1, TURN_UNKNOWN, TURN_UP, TURN_NR };
+
+static enum turn turn_of(const struct host_view *h)
+{
+	if (h->avail == AVAIL_UNKNOWN)
+		return TURN_UNKNOWN;
+	return h->avail == AVAIL_DOWN || h->holds_order ? TURN_FREE : TURN_UP;
+}
 
 static bool waits(const struct step *s, const struct task *t)
 {
@@ -98,18 +136,18 @@ static bool waits(const struct step *s, const struct task *t)
 
 struct queued {
 	struct step *s;
-	enum availability avail;
+	enum turn turn;
 };
 
 static bool is_queued(void *arg, uint32_t i)
 {
 	const struct queued *q = arg;
-	return waits(q->s, &q->s->v->tasks[i]) && q->s->v->hosts[i].avail == q->avail;
+	return waits(q->s, &q->s->v->tasks[i]) && turn_of(&q->s->v->hosts[i]) == q->turn;
 }
 
-static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum availability avail)
+static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum turn turn)
 {
-	struct queued q = {s, avail};
+	struct queued q = {s, turn};
 	uint32_t i;
 	spread_rewind(sp);
 	while (p->room > 0 && spread_next(sp, is_queued, &q, &i)) {
@@ -122,6 +160,21 @@ static void pick_queued(struct step *s, struct picks *p, struct spread *sp, enum
 		if (p->nr > before)
 			spread_took(sp);
 	}
+}
+
+/* Its task has ended without it, and it is at work all the same: it takes a place of the batch, too. */
+static bool works_besides(const struct task *t, const struct host_view *h)
+{
+	bool ended = t->state != TASK_QUEUED && t->state != TASK_SKIPPED && !task_in_hand(t);
+	return ended && h->holds_order && h->avail != AVAIL_UNKNOWN;
+}
+
+static uint32_t in_progress(const struct step *s, const struct tally *w)
+{
+	uint32_t n = w->in_hand;
+	for (uint32_t i = w->first; i < w->end; i++)
+		n += works_besides(&s->v->tasks[i], &s->v->hosts[i]);
+	return n;
 }
 
 void dispatch_forward(struct step *s, uint32_t wave)
@@ -138,10 +191,11 @@ void dispatch_forward(struct step *s, uint32_t wave)
 	if (w->queued == 0)
 		return;
 	picks_init(s, &p, l->floor, amount_down_to_one(l->unavailable, hosts_counted(s->v)));
-	p.room = batch > w->in_hand ? batch - w->in_hand : 0;
+	uint32_t working = in_progress(s, w);
+	p.room = batch > working ? batch - working : 0;
 	spread_init(&sp, s->a, s->v, w->first, w->end);
-	for (size_t i = 0; i < ARRAY_LEN(dispatch_order); i++)
-		pick_queued(s, &p, &sp, dispatch_order[i]);
+	for (enum turn t = TURN_FREE; t < TURN_NR; t++)
+		pick_queued(s, &p, &sp, t);
 	if (p.nr == 0 && p.refusal != NULL)
 		step_reason(s, step_wave_name(s, wave), (struct wall_ms){0}, "%s", p.refusal);
 	assign(s, &p, DIRECTION_FORWARD, "");
@@ -178,7 +232,8 @@ bool dispatch_back(struct step *s)
 	for (size_t i = 0; i < s->v->tasks_nr; i++) {
 		const struct task *t = &s->v->tasks[i];
 		touched += t->touched && t->state != TASK_SKIPPED;
-		in_hand += t->state == TASK_REVERTING;
+		in_hand += t->state == TASK_REVERTING ||
+			   (t->direction == DIRECTION_BACK && works_besides(t, &s->v->hosts[i]));
 		left += task_to_take_back(t) || t->state == TASK_REVERTING;
 	}
 	if (left == 0)
@@ -187,9 +242,9 @@ bool dispatch_back(struct step *s)
 	uint32_t batch = amount_up((struct amount){.is_share = true, .v = l->back_batch}, touched);
 	p.room = batch > in_hand ? batch - in_hand : 0;
 	pick_already_back(s, &p);
-	for (size_t k = 0; k < ARRAY_LEN(dispatch_order); k++)
+	for (enum turn k = TURN_FREE; k < TURN_NR; k++)
 		for (size_t i = s->v->tasks_nr; i-- > 0;)
-			if (task_to_take_back(&s->v->tasks[i]) && s->v->hosts[i].avail == dispatch_order[k] &&
+			if (task_to_take_back(&s->v->tasks[i]) && turn_of(&s->v->hosts[i]) == k &&
 			    !step_too_early(s, &s->v->hosts[i]) && !picked(&p, &s->v->tasks[i].host) &&
 			    !pick(s, &p, i))
 				break;

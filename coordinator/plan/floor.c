@@ -4,18 +4,13 @@
 #include <string.h>
 
 #include "base/planted.h"
+#include "coordinator/plan/step.h"
 
 enum { KINDS = 3 };
 
 uint32_t floor_of(permille p, uint32_t n)
 {
 	return (uint32_t)(((uint64_t)p * n + 999) / 1000);
-}
-
-/* Commanded and not yet back: it may go out of rotation any moment, or is out already. */
-static bool in_hand(enum task_state s)
-{
-	return (s >= TASK_ASSIGNED && s <= TASK_PROBING) || s == TASK_REVERTING;
 }
 
 static bool counts(const struct task *t)
@@ -69,13 +64,15 @@ static void add_domains(struct floors *f, struct arena *a, enum domain_kind kind
 
 static void count_task(struct floors *f, const struct task *t, const struct host_view *h, size_t i)
 {
-	f->in_hand[i] = in_hand(t->state);
+	f->in_hand[i] = task_in_hand(t) || h->holds_order;
 	for (size_t k = 0; k < KINDS; k++) {
 		struct domain *d = &f->v[f->of[i * KINDS + k]];
 		if (!counts(t))
 			continue;
 		d->hosts++;
+		d->down += h->avail == AVAIL_DOWN || h->was_down;
 		d->available += h->avail == AVAIL_UP;
+		d->silent_commanded += h->avail == AVAIL_UNKNOWN && !h->was_down && f->in_hand[i];
 		d->commanded += h->avail == AVAIL_UP && f->in_hand[i];
 	}
 }
@@ -96,14 +93,29 @@ void floors_init(struct floors *f, struct arena *a, const struct task *tasks, co
 				(BUG(BUG_FLOOR_OFF_BY_ONE) && f->v[i].hosts > 0 && p > 0);
 }
 
+bool floors_free(const struct floors *f, const struct host_view *hosts, size_t i)
+{
+	if (hosts[i].avail == AVAIL_UNKNOWN)
+		return BUG(BUG_SILENT_FREE);
+	return hosts[i].avail == AVAIL_DOWN || f->in_hand[i];
+}
+
+/* It is among those whom the domain misses already, so to take it does not make them one more. */
+static bool counted(const struct floors *f, const struct host_view *hosts, size_t i)
+{
+	return f->in_hand[i] || hosts[i].was_down;
+}
+
 const struct domain *floors_forbids(const struct floors *f, const struct host_view *hosts, size_t i)
 {
-	/* In hand already, and about to be told something else: it takes nobody else out. */
-	if (hosts[i].avail != AVAIL_UP || f->in_hand[i])
+	bool silent = hosts[i].avail == AVAIL_UNKNOWN;
+	if (floors_free(f, hosts, i))
 		return NULL;
 	for (size_t k = 0; k < KINDS; k++) {
 		const struct domain *d = &f->v[f->of[i * KINDS + k]];
-		if (d->available < d->commanded + 1 + d->floor)
+		uint32_t may_serve = silent ? d->hosts - d->down : d->available;
+		uint32_t commanded = d->commanded + (silent ? d->silent_commanded : 0);
+		if (may_serve < commanded + !counted(f, hosts, i) + d->floor)
 			return d;
 	}
 	return NULL;
@@ -111,17 +123,28 @@ const struct domain *floors_forbids(const struct floors *f, const struct host_vi
 
 void floors_take(struct floors *f, const struct host_view *hosts, size_t i)
 {
-	for (size_t k = 0; k < KINDS && !f->in_hand[i]; k++)
-		f->v[f->of[i * KINDS + k]].commanded += hosts[i].avail == AVAIL_UP;
+	for (size_t k = 0; k < KINDS && !f->in_hand[i]; k++) {
+		struct domain *d = &f->v[f->of[i * KINDS + k]];
+		d->commanded += hosts[i].avail == AVAIL_UP;
+		d->silent_commanded += hosts[i].avail == AVAIL_UNKNOWN && !hosts[i].was_down;
+	}
 	f->in_hand[i] = true;
 }
 
-const char *domain_text(const struct domain *d, permille p, struct arena *a)
+const char *floors_text(const struct floors *f, const struct domain *d, permille p,
+			const struct host_view *hosts, size_t i, struct arena *a)
 {
+	bool silent = hosts[i].avail == AVAIL_UNKNOWN;
 	static const char *const kinds[] = {
 		[DOMAIN_GROUP] = "group", [DOMAIN_ZONE] = "zone", [DOMAIN_REGION] = "region"};
-	return arena_printf(
-		a, "%s%s%s: %u available - %u in hand - 1 is under the floor of %u (%u.%u%% of %u hosts)",
-		kinds[d->kind], name_empty(&d->name) ? "" : " ", d->name.s, d->available, d->commanded,
-		d->floor, p / 10, p % 10, d->hosts);
+	const char *may_serve =
+		silent ? arena_printf(a,
+				      "silent, so it may be serving: %u hosts - %u that said they are down",
+				      d->hosts, d->down)
+		       : arena_printf(a, "%u available", d->available);
+	return arena_printf(a, "%s%s%s: %s - %u in hand%s is under the floor of %u (%u.%u%% of %u hosts)",
+			    kinds[d->kind], name_empty(&d->name) ? "" : " ", d->name.s, may_serve,
+			    d->commanded + (silent ? d->silent_commanded : 0),
+			    counted(f, hosts, i) ? ", itself among them," : " - 1", d->floor, p / 10, p % 10,
+			    d->hosts);
 }

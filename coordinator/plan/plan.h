@@ -29,7 +29,10 @@ struct host_view {
 	struct wall_ms up_since;      /* AVAIL_UP without a break since */
 	struct wall_ms missing_since; /* not heard to be healthy in rotation since; 0 = it is */
 	struct wall_ms heard_at;      /* when it said this; 0 = never to this leader */
-	bool unsaid;	/* has come anew and not said yet what runs: UNKNOWN, and not to be taken for free */
+	bool unsaid;   /* has come anew and not said yet what runs: UNKNOWN, and not to be taken for free */
+	bool was_down; /* UNKNOWN, and its last word was that it is down */
+	bool holds_order; /* told what to run, by any rollout, and has not said how that ended: whatever its
+			     task says, it may go out of rotation at any moment */
 	bool unhealthy; /* says that its probe fails or its program died; not that it starts or is stopped */
 	bool was_well;	/* it was healthy in the boot it is in, and this coordinator heard it */
 	uint64_t boot_hi, boot_lo; /* of its host, as it said last; 0 = not known */

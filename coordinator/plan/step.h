@@ -23,7 +23,8 @@ struct step {
 	struct wall_ms now;
 	struct arena *a;
 	struct plan_update *out;
-	struct tally *waves; /* d->waves_nr */
+	struct tally *waves;	     /* d->waves_nr */
+	struct allowance *allowance; /* dispatch.c: NULL until the first wave of this look hands out */
 };
 
 void step_reason(struct step *s, const char *object, struct wall_ms until, const char *fmt, ...)

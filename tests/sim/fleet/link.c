@@ -331,6 +331,8 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 		if (e->report_ack->acked_chunk > h->acked)
 			h->acked = e->report_ack->acked_chunk;
 		host_report(h);
+		if (!h->reporting) /* all is told: now what it changed, as the agent does (decision 0009) */
+			sim_host_poke(h);
 	} else {
 		answered(h);
 		sim_host_dropped(h, h->session);

@@ -111,6 +111,48 @@ static void a_host_is_missing_since_it_was_well_last(void **state)
 	assert_int_equal(look(400001).missing_since.v, 0);
 }
 
+static void works_on(int64_t now, uint64_t seq, enum task_state step)
+{
+	struct fleet_host *h = fleet_get(&fleet, &host);
+	Wavetrain__Agent__AppStatus s = WAVETRAIN__AGENT__APP_STATUS__INIT;
+	s.app = app.s;
+	s.seq = seq;
+	s.step = (uint32_t)step;
+	fleet_status(h, &s, (struct wall_ms){now});
+}
+
+/* What has ended stays ended, also when the host falls silent or comes anew. */
+static void an_order_has_ended_when_its_host_says_so(void **state)
+{
+	assert_false(fleet_ended(&fleet, &host, &app, 1));
+	says_hello(2000, 1);
+	assert_false(fleet_ended(&fleet, &host, &app, 1));
+	works_on(2001, 4, TASK_HEALTHY);
+	assert_true(fleet_ended(&fleet, &host, &app, 4));
+	assert_false(fleet_ended(&fleet, &host, &app, 5)); /* not received */
+	works_on(2002, 5, TASK_FETCHED);
+	assert_false(fleet_ended(&fleet, &host, &app, 5));
+	works_on(2003, 5, TASK_REVERTING);
+	assert_false(fleet_ended(&fleet, &host, &app, 5));
+	works_on(2004, 5, TASK_FAILED);
+	assert_true(fleet_ended(&fleet, &host, &app, 5));
+	says_hello(900000, 2);
+	assert_true(fleet_ended(&fleet, &host, &app, 5));
+}
+
+static void the_last_word_of_a_silent_host_is_kept(void **state)
+{
+	says_hello(2000, 1);
+	assert_false(look(2001).was_down);
+	says(2002, WAVETRAIN__AGENT__HEALTH__HEALTH_STOPPED);
+	assert_int_equal(look(2003).avail, AVAIL_DOWN);
+	assert_false(look(2003).was_down);
+	assert_int_equal(look(2002 + SUSPECT).avail, AVAIL_UNKNOWN);
+	assert_true(look(2002 + SUSPECT).was_down);
+	says_healthy(200000);
+	assert_false(look(200000 + SUSPECT).was_down);
+}
+
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -120,6 +162,8 @@ int main(void)
 		CASE(a_hello_without_a_status_does_not_shield_it_for_ever),
 		CASE(health_is_remembered_for_one_boot),
 		CASE(a_host_is_missing_since_it_was_well_last),
+		CASE(an_order_has_ended_when_its_host_says_so),
+		CASE(the_last_word_of_a_silent_host_is_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

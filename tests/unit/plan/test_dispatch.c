@@ -5,11 +5,11 @@
 
 enum { MOST = 16, LOOK_AT = 1000000 };
 
-/* One region that rolls; hosts h1, h2 ... in plan order. */
+/* Regions that roll; hosts h1, h2 ... in plan order. Most stories have one. */
 struct region {
 	struct arena a;
 	struct deployment d;
-	struct wave wave;
+	struct wave waves[2];
 	struct task tasks[MOST];
 	struct host_view hosts[MOST];
 	size_t nr;
@@ -26,10 +26,11 @@ static int setup(void **state)
 		      .waves_nr = 1,
 		      .state = ROLLOUT_RUNNING,
 		      .limits = {.batch = {.v = 2}, .unavailable = {.is_share = true, .v = 1000}}},
-		.wave = {.state = WAVE_ROLLING, .reason = ""}};
+		.waves = {{.state = WAVE_ROLLING, .reason = ""},
+			  {.index = 1, .state = WAVE_ROLLING, .reason = ""}}};
 	r.leading_since = 1;
 	arena_init(&r.a);
-	assert_true(name_set(&r.wave.region, "eu"));
+	assert_true(name_set(&r.waves[0].region, "eu") && name_set(&r.waves[1].region, "us"));
 	return 0;
 }
 
@@ -44,6 +45,7 @@ static struct task *add(const char *zone, enum availability avail, enum task_sta
 	struct task *t = &r.tasks[r.nr];
 	struct host_view *h = &r.hosts[r.nr];
 	*t = (struct task){.deployment = {1},
+			   .wave = r.d.waves_nr - 1,
 			   .position = (uint32_t)r.nr,
 			   .state = state,
 			   .direction = DIRECTION_FORWARD,
@@ -51,7 +53,7 @@ static struct task *add(const char *zone, enum availability avail, enum task_sta
 			   .reason = ""};
 	snprintf(t->host.s, sizeof t->host.s, "h%zu", ++r.nr);
 	*h = (struct host_view){.avail = avail};
-	assert_true(name_set(&h->region, "eu"));
+	h->region = r.waves[t->wave].region;
 	if (zone != NULL)
 		assert_true(name_set(&h->zone, zone));
 	return t;
@@ -65,11 +67,11 @@ static const struct command *assigned(void)
 	return NULL;
 }
 
-/* "h1 h3": what one look hands out; "" is nothing. */
+/* "h1 h3": what one look hands out, in all waves; "" is nothing. */
 static const char *look(void)
 {
 	const struct view v = {.d = &r.d,
-			       .waves = &r.wave,
+			       .waves = r.waves,
 			       .tasks = r.tasks,
 			       .tasks_nr = r.nr,
 			       .hosts = r.hosts,
@@ -77,10 +79,13 @@ static const char *look(void)
 			       .grace_ms = 90000,
 			       .lost_ms = 120000};
 	plan_step(&v, &(struct plan_event){.now = {LOOK_AT}}, &r.a, &r.out);
-	const struct command *c = assigned();
 	const char *text = "";
-	for (size_t i = 0; c != NULL && i < c->assign.hosts_nr; i++)
-		text = arena_printf(&r.a, "%s%s%s", text, i == 0 ? "" : " ", c->assign.hosts[i].s);
+	for (size_t k = 0; k < r.out.commands_nr; k++) {
+		const struct command *c = &r.out.commands[k];
+		for (size_t i = 0; c->kind == COMMAND_ASSIGN && i < c->assign.hosts_nr; i++)
+			text = arena_printf(&r.a, "%s%s%s", text, *text == '\0' ? "" : " ",
+					    c->assign.hosts[i].s);
+	}
 	return text;
 }
 
@@ -163,6 +168,112 @@ static void who_has_come_anew_is_not_taken_before_it_has_said_what_runs(void **s
 	assert_string_equal(look(), "h1 h2");
 }
 
+/* ---- what all of the rollout may spend ---- */
+
+/* The coordinator could not reach them, and they serve on. */
+static void silent_hosts_are_taken_no_more_at_once_than_serving_ones(void **state)
+{
+	for (int i = 0; i < 10; i++)
+		add(NULL, AVAIL_UNKNOWN, TASK_QUEUED);
+	r.d.limits.batch.v = 10;
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	assert_string_equal(look(), "h1");
+	r.d.limits.unavailable = (struct amount){.is_share = true, .v = 1000};
+	r.d.limits.floor = 800;
+	assert_string_equal(look(), "h1 h2");
+}
+
+static const char *said_of_wave(const char *part)
+{
+	for (size_t i = 0; i < r.out.reasons_nr; i++)
+		if (strstr(r.out.reasons[i].text, part) != NULL)
+			return r.out.reasons[i].text;
+	return "";
+}
+
+static void why_a_silent_host_waits_is_told(void **state)
+{
+	add(NULL, AVAIL_UNKNOWN, TASK_ASSIGNED);
+	add(NULL, AVAIL_UNKNOWN, TASK_QUEUED);
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	assert_string_equal(look(), "");
+	assert_string_equal(said_of_wave("silent"),
+			    "host h2: silent, so it may be serving: 1 hosts are out, maxUnavailable is 1");
+}
+
+static void hosts_that_say_they_are_down_stay_free(void **state)
+{
+	for (int i = 0; i < 3; i++)
+		add(NULL, AVAIL_DOWN, TASK_QUEUED);
+	r.d.limits.batch.v = 10;
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	r.d.limits.floor = 900;
+	assert_string_equal(look(), "h1 h2 h3");
+}
+
+/* It was lost, and is up again with the order that it was given then. */
+static void a_lost_host_that_is_back_is_in_hand(void **state)
+{
+	add(NULL, AVAIL_UP, TASK_LOST);
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.d.limits.budget.v = 1;
+	r.d.limits.batch.v = 2;
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	r.hosts[0].holds_order = true;
+	assert_string_equal(look(), "");
+	r.hosts[0].holds_order = false;
+	assert_string_equal(look(), "h2");
+}
+
+static void it_takes_a_place_of_the_batch_too(void **state)
+{
+	add(NULL, AVAIL_UP, TASK_FAILED); /* by its deadline; the agent works on */
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.d.limits.budget.v = 1;
+	r.d.limits.batch.v = 1;
+	r.hosts[0].holds_order = true;
+	assert_string_equal(look(), "");
+	r.hosts[0].avail = AVAIL_UNKNOWN; /* dead: it does not hold up the others for ever */
+	assert_string_equal(look(), "h2");
+}
+
+/* The older rollout was superseded while the host fetched: to tell it the new version takes nobody else out.
+ */
+static void what_an_older_rollout_has_in_hand_goes_first(void **state)
+{
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.d.limits.batch.v = 2;
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	r.hosts[1].holds_order = true;
+	assert_string_equal(look(), "h2");
+}
+
+static void waves_that_roll_side_by_side_share_one_allowance(void **state)
+{
+	for (int i = 0; i < 10; i++) {
+		r.d.waves_nr = i < 5 ? 1 : 2;
+		add(NULL, AVAIL_UP, TASK_QUEUED);
+	}
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	assert_string_equal(look(), "h1");
+	r.d.limits.unavailable = (struct amount){.is_share = true, .v = 1000};
+	r.d.limits.floor = 700; /* of 10: three may be out; of 5: one */
+	assert_string_equal(look(), "h1 h6");
+	r.d.limits.floor = 0;
+	assert_string_equal(look(), "h1 h2 h6 h7");
+}
+
+static void a_newcomer_of_a_passed_wave_shares_it_too(void **state)
+{
+	r.waves[0].state = WAVE_PASSED;
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.d.waves_nr = 2;
+	add(NULL, AVAIL_UP, TASK_QUEUED);
+	r.d.limits.unavailable = (struct amount){.v = 1};
+	assert_string_equal(look(), "h1");
+}
+
 /* ---- recreate ---- */
 
 static void recreate(void)
@@ -235,7 +346,7 @@ static void one_that_does_not_stop_fails_the_wave_whatever_the_budget(void **sta
 static void a_wave_that_stands_still_goes_back_unblamed(void **state)
 {
 	recreate();
-	r.wave.state = WAVE_FAILED;
+	r.waves[0].state = WAVE_FAILED;
 	add(NULL, AVAIL_DOWN, TASK_STOPPED);
 	add(NULL, AVAIL_UNKNOWN, TASK_LOST)->stop = true;
 	look();
@@ -249,7 +360,7 @@ static void going_back_stops_a_wave_that_was_opened_first(void **state)
 	recreate();
 	r.d.state = ROLLOUT_ROLLING_BACK;
 	r.d.back = true;
-	r.wave.opened = DIRECTION_FORWARD;
+	r.waves[0].opened = DIRECTION_FORWARD;
 	add(NULL, AVAIL_UP, TASK_HEALTHY);
 	add(NULL, AVAIL_UP, TASK_FAILED);
 	assert_string_equal(look(), "h1 h2");
@@ -291,6 +402,14 @@ int main(void)
 		CASE(hosts_without_a_zone_go_in_plan_order),
 		CASE(a_zone_at_its_floor_is_passed_over),
 		CASE(who_has_come_anew_is_not_taken_before_it_has_said_what_runs),
+		CASE(silent_hosts_are_taken_no_more_at_once_than_serving_ones),
+		CASE(why_a_silent_host_waits_is_told),
+		CASE(hosts_that_say_they_are_down_stay_free),
+		CASE(a_lost_host_that_is_back_is_in_hand),
+		CASE(it_takes_a_place_of_the_batch_too),
+		CASE(what_an_older_rollout_has_in_hand_goes_first),
+		CASE(waves_that_roll_side_by_side_share_one_allowance),
+		CASE(a_newcomer_of_a_passed_wave_shares_it_too),
 		CASE(all_of_a_wave_are_told_to_stop),
 		CASE(nobody_is_stopped_before_all_can_be_told),
 		CASE(the_stopped_wait_for_the_last_one_and_explain_names_it),

@@ -48,7 +48,7 @@ static void ninety_five_percent_of_ten_forbids_the_first_host(void **state)
 	const struct domain *d = floors_forbids(&f.floors, f.hosts, 0);
 	assert_non_null(d);
 	assert_string_equal(
-		domain_text(d, 950, &f.a),
+		floors_text(&f.floors, d, 950, f.hosts, 0, &f.a),
 		"group: 10 available - 0 in hand - 1 is under the floor of 10 (95.0% of 10 hosts)");
 	arena_done(&f.a);
 }
@@ -65,16 +65,89 @@ static void each_taken_host_counts_until_the_floor_is_reached(void **state)
 	arena_done(&f.a);
 }
 
-static void an_unavailable_host_costs_nothing_even_under_the_floor(void **state)
+static void a_host_that_is_down_costs_nothing_even_under_the_floor(void **state)
 {
 	struct fleet f;
 	fleet_of(&f, 4, "eu");
 	f.hosts[2].avail = AVAIL_DOWN;
-	f.hosts[3].avail = AVAIL_UNKNOWN;
 	count(&f, 900);
 	assert_non_null(floors_forbids(&f.floors, f.hosts, 0));
 	assert_null(floors_forbids(&f.floors, f.hosts, 2));
+	arena_done(&f.a);
+}
+
+/* Cut off and serving on: when the line is back they stop together, if all of them were told to. */
+static void silent_hosts_are_taken_as_if_they_were_serving(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 10, "eu");
+	for (int i = 0; i < 10; i++)
+		f.hosts[i].avail = AVAIL_UNKNOWN;
+	count(&f, 800);
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	floors_take(&f.floors, f.hosts, 0);
+	assert_null(floors_forbids(&f.floors, f.hosts, 1));
+	floors_take(&f.floors, f.hosts, 1);
+	const struct domain *d = floors_forbids(&f.floors, f.hosts, 2);
+	assert_non_null(d);
+	assert_string_equal(floors_text(&f.floors, d, 800, f.hosts, 2, &f.a),
+			    "group: silent, so it may be serving: 10 hosts - 0 that said they are down - 2 "
+			    "in hand - 1 is "
+			    "under the floor of 8 (80.0% of 10 hosts)");
+	arena_done(&f.a);
+}
+
+/* Nobody knows that they hold one: all of them could be told something else, and stop together. */
+static void silent_hosts_in_hand_are_not_free(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 10, "eu");
+	for (int i = 0; i < 10; i++) {
+		f.hosts[i].avail = AVAIL_UNKNOWN;
+		f.hosts[i].holds_order = i < 3;
+	}
+	count(&f, 800);
+	assert_string_equal(
+		floors_text(&f.floors, floors_forbids(&f.floors, f.hosts, 0), 800, f.hosts, 0, &f.a),
+		"group: silent, so it may be serving: 10 hosts - 0 that said they are down - 3 in hand, "
+		"itself "
+		"among them, is under the floor of 8 (80.0% of 10 hosts)");
+	f.hosts[2].holds_order = false;
+	count(&f, 800);
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 2));
+	arena_done(&f.a);
+}
+
+static void who_is_down_leaves_less_to_the_silent(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 5, "eu");
+	f.hosts[0].avail = AVAIL_UNKNOWN;
+	f.hosts[1].avail = AVAIL_DOWN;
+	f.hosts[2].holds_order = true;
+	count(&f, 600); /* of 5: floor 3 */
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 0));
+	f.hosts[2].holds_order = false;
+	count(&f, 600);
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
+	f.hosts[3].avail = AVAIL_UNKNOWN; /* it has been taken out, said so, and is silent now */
+	f.hosts[3].was_down = true;
+	count(&f, 600);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 0));
 	assert_null(floors_forbids(&f.floors, f.hosts, 3));
+	arena_done(&f.a);
+}
+
+static void an_order_of_another_rollout_counts_as_commanded(void **state)
+{
+	struct fleet f;
+	fleet_of(&f, 4, "eu");
+	f.hosts[0].holds_order = true;
+	count(&f, 750);
+	assert_int_equal(f.floors.v[0].commanded, 1);
+	assert_non_null(floors_forbids(&f.floors, f.hosts, 1));
+	assert_null(floors_forbids(&f.floors, f.hosts, 0));
 	arena_done(&f.a);
 }
 
@@ -173,7 +246,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ninety_five_percent_of_ten_forbids_the_first_host),
 		cmocka_unit_test(each_taken_host_counts_until_the_floor_is_reached),
-		cmocka_unit_test(an_unavailable_host_costs_nothing_even_under_the_floor),
+		cmocka_unit_test(a_host_that_is_down_costs_nothing_even_under_the_floor),
+		cmocka_unit_test(silent_hosts_are_taken_as_if_they_were_serving),
+		cmocka_unit_test(silent_hosts_in_hand_are_not_free),
+		cmocka_unit_test(who_is_down_leaves_less_to_the_silent),
+		cmocka_unit_test(an_order_of_another_rollout_counts_as_commanded),
 		cmocka_unit_test(every_zone_and_region_has_its_own_floor),
 		cmocka_unit_test(zones_of_one_name_in_two_regions_are_two),
 		cmocka_unit_test(hosts_in_hand_count_as_commanded_and_skipped_ones_not_at_all),
