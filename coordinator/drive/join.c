@@ -4,31 +4,12 @@
  * rollout.
  */
 #include "coordinator/drive/internal.h"
-
-#include <string.h>
+#include "coordinator/state/shared.h"
 
 struct joining {
 	struct drive *d;
 	const struct host *h;
 };
-
-static const char *value_of(const struct labels *l, const char *key)
-{
-	for (size_t i = 0; i < l->nr; i++)
-		if (strcmp(l->v[i].key, key) == 0)
-			return l->v[i].value;
-	return NULL;
-}
-
-static bool selected(const struct labels *selector, const struct host *h)
-{
-	for (size_t i = 0; i < selector->nr; i++) {
-		const char *v = value_of(&h->labels, selector->v[i].key);
-		if (v == NULL || strcmp(v, selector->v[i].value) != 0)
-			return false;
-	}
-	return true;
-}
 
 static void ignore_cb(void *arg, int code, const struct command_reply *reply)
 {
@@ -49,12 +30,15 @@ static bool join_one(void *arg, const struct deployment *dep)
 {
 	struct joining *j = arg;
 	struct wave w;
-	if (dep->back || !selected(&dep->selector, j->h))
+	struct shared other;
+	if (dep->back || !labels_select(&dep->selector, &j->h->labels))
 		return true;
 	for (uint32_t i = 0; i < dep->waves_nr; i++)
 		if (view_wave(j->d->st, &j->d->arena, dep->id, i, &w) == E_OK &&
 		    name_eq(&w.region, &j->h->region)) {
-			propose_join(j, dep, i);
+			if (!shared_find(j->d->st, &j->d->arena, &dep->app, &dep->env, &j->h->name, 1,
+					 &other))
+				propose_join(j, dep, i);
 			return true;
 		}
 	return true;

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "coordinator/drive/changes.h"
 #include "coordinator/plan/plan.h"
+#include "coordinator/state/shared.h"
 
 enum { WAVES_MAX = 64, INFRA_CAP_MS = 600000 };
 
@@ -113,9 +114,8 @@ static bool has_label(const struct host *h, const char *key, const char *value)
 
 static bool selected(const struct make *m, const struct host *h)
 {
-	for (size_t i = 0; i < m->env.selector.nr; i++)
-		if (!has_label(h, m->env.selector.v[i].key, m->env.selector.v[i].value))
-			return false;
+	if (!labels_select(&m->env.selector, &h->labels))
+		return false;
 	for (size_t i = 0; i < m->spec.targets.labels.nr; i++)
 		if (!has_label(h, m->spec.targets.labels.v[i].key, m->spec.targets.labels.v[i].value))
 			return false;
@@ -373,6 +373,21 @@ static int feasible(struct make *m, const struct host_view *views)
 	return rc == E_OK ? E_OK : fail(m, rc, "wavetrain explain E_INFEASIBLE", why);
 }
 
+/* Both would give the hosts orders, and the one would blame the other's version. */
+static int of_one_environment(struct make *m)
+{
+	struct name *hosts = arena_array(m->a, struct name, m->out->tasks_nr);
+	struct shared other;
+	for (size_t i = 0; i < m->out->tasks_nr; i++)
+		hosts[i] = m->out->tasks[i].host;
+	if (!shared_find(m->st, m->a, &m->rq->app, &m->rq->env, hosts, m->out->tasks_nr, &other))
+		return E_OK;
+	return fail(
+		m, E_CONFLICT,
+		arena_printf(m->a, "wavetrain env list; wavetrain env add %s --label KEY=VALUE", other.env.s),
+		shared_text(&other, m->a));
+}
+
 int make_deploy(struct state *st, struct arena *a, const struct make_request *rq, struct command_deploy *out,
 		struct make_text *text)
 {
@@ -405,6 +420,8 @@ int make_deploy(struct state *st, struct arena *a, const struct make_request *rq
 					      .trace = rq->trace};
 	if (rc == E_OK)
 		rc = feasible(&m, views);
+	if (rc == E_OK)
+		rc = of_one_environment(&m);
 	if (rc == E_OK)
 		rc = make_target(&m);
 	if (rc != E_OK)

@@ -4,6 +4,7 @@
  * a graph that only looks back, hosts are live and stand in one wave each.
  */
 #include "coordinator/state/internal.h"
+#include "coordinator/state/shared.h"
 
 #include <openssl/sha.h>
 #include <stdlib.h>
@@ -110,6 +111,19 @@ static int check_tasks(struct apply *ap)
 	return E_OK;
 }
 
+/* No other environment of this app has one of these hosts. */
+static int check_shared(struct apply *ap)
+{
+	const struct command_deploy *d = &ap->c->deploy;
+	struct name *hosts = arena_array(ap->a, struct name, d->tasks_nr);
+	struct shared other;
+	for (size_t i = 0; i < d->tasks_nr; i++)
+		hosts[i] = d->tasks[i].host;
+	if (!shared_find(ap->st, ap->a, &d->deployment.app, &d->deployment.env, hosts, d->tasks_nr, &other))
+		return E_OK;
+	return apply_refuse(ap, E_CONFLICT, "%s", shared_text(&other, ap->a));
+}
+
 static int check_names(struct apply *ap)
 {
 	const struct deployment *d = &ap->c->deploy.deployment;
@@ -204,8 +218,8 @@ int apply_deploy(struct apply *ap)
 	char id[DEPLOYMENT_ID_CAP];
 	apply_object(ap, "%s %s %s in %s", deployment_id_text(d.id, id), d.app.s, d.target.version.s,
 		     d.env.s);
-	static int (*const checks[])(struct apply *) = {check_names,  check_stale, check_spec,
-							check_target, check_waves, check_tasks};
+	static int (*const checks[])(struct apply *) = {check_names, check_stale, check_spec,  check_target,
+							check_waves, check_tasks, check_shared};
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
 		int rc = checks[i](ap);
 		if (rc != E_OK)

@@ -3,6 +3,7 @@
  */
 #include "base/planted.h"
 #include "coordinator/state/internal.h"
+#include "coordinator/state/shared.h"
 
 static bool may_assign(const struct deployment *d, enum direction dir)
 {
@@ -335,6 +336,7 @@ int apply_join(struct apply *ap)
 	struct wave w;
 	struct host h;
 	struct task old;
+	struct shared other;
 	if (view_deployment(ap->st, ap->a, ap->c->join.deployment, &d) != E_OK ||
 	    sm_terminal(&rollout_machine, (int)d.state) || d.back)
 		return apply_refuse(ap, E_CONFLICT, "the rollout takes no more hosts");
@@ -344,6 +346,8 @@ int apply_join(struct apply *ap)
 		return apply_refuse(ap, E_NOT_FOUND, "no such wave or host");
 	if (view_task(ap->st, ap->a, d.id, &h.name, &old) == E_OK && old.state != TASK_SKIPPED)
 		return E_OK;
+	if (shared_find(ap->st, ap->a, &d.app, &d.env, &h.name, 1, &other))
+		return apply_refuse(ap, E_CONFLICT, "%s", shared_text(&other, ap->a));
 	put_newcomer(ap, &d, &w, &h.name);
 	return E_OK;
 }

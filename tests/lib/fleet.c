@@ -136,7 +136,7 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 	struct command c = {.kind = COMMAND_DEPLOY,
 			    .deploy = {.deployment = {.id = {id},
 						      .app = test_name(app),
-						      .env = test_name("prod"),
+						      .env = test_name(f->env == NULL ? "prod" : f->env),
 						      .target = target_with(version, file),
 						      .state = ROLLOUT_RUNNING,
 						      .limits = {.recreate = f->recreate,

@@ -18,6 +18,7 @@ struct test_fleet {
 	struct command_reply reply;
 	bool recreate;	  /* the next deployments stop all of a wave first */
 	const char *file; /* of the next deployments; NULL: "{}" */
+	const char *env;  /* of the next deployments; NULL: prod */
 };
 
 void test_fleet_init(struct test_fleet *f);

@@ -8,6 +8,7 @@
 /* What `make` says of a deployment file before anything is committed. */
 static struct test_fleet f;
 static struct buf file;
+static const char *env;
 
 static void add_host(const char *name, const char *region)
 {
@@ -25,6 +26,7 @@ static int begin(void **state)
 	add_host("eu-1", "eu");
 	add_host("us-1", "us");
 	buf_init(&file);
+	env = "prod";
 	return 0;
 }
 
@@ -48,7 +50,7 @@ static int make(struct command_deploy *out, struct make_text *text)
 {
 	const struct make_request rq = {.app = test_name("shop"),
 					.version = test_target("1.0").version,
-					.env = test_name("prod"),
+					.env = test_name(env),
 					.spec = (const char *)file.data,
 					.spec_len = file.len,
 					.id = {1},
@@ -109,6 +111,24 @@ static void aliases_count_written_out(void **state)
 	assert_int_equal(make(&out, &text), E_TOO_LARGE);
 }
 
+static void a_host_of_another_environment_is_refused_with_what_to_do(void **state)
+{
+	static const char *const eu[] = {"eu"};
+	struct command_deploy out;
+	struct make_text text;
+	begin_file("[{ name: eu }, { name: us }]");
+	test_fleet_env(&f, "staging");
+	assert_int_equal(test_fleet_deploy(&f, 1, "shop", "1.0", eu, 1), E_OK);
+	assert_int_equal(make(&out, &text), E_OK);
+	env = "staging";
+	assert_int_equal(make(&out, &text), E_CONFLICT);
+	assert_string_equal(text.error,
+			    "host eu-1 has a task in r-0000000000000001, a rollout of shop in environment "
+			    "prod: an app runs once on a host, so give the environments labels that no host "
+			    "has in common");
+	assert_string_equal(text.hint, "wavetrain env list; wavetrain env add prod --label KEY=VALUE");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -116,6 +136,7 @@ int main(void)
 		T(a_file_that_fits_is_taken),
 		T(a_file_that_hosts_would_refuse_is_refused_with_its_size),
 		T(aliases_count_written_out),
+		T(a_host_of_another_environment_is_refused_with_what_to_do),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

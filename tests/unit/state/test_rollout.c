@@ -380,6 +380,68 @@ static void who_joins_a_failed_wave_is_told_to_wait_for_retry_and_gets_its_turn(
 	assert_int_equal(test_fleet_assign(f, ONE, "eu-2", DIRECTION_FORWARD), E_OK);
 }
 
+/* ---- one host, one app, two environments ---- */
+
+static int deploy_in(struct test_fleet *f, const char *env, uint64_t id, const char *const *where, size_t nr)
+{
+	f->env = env;
+	int rc = test_fleet_deploy(f, id, "shop", "1.0", where, nr);
+	f->env = NULL;
+	return rc;
+}
+
+static void select_no_host(struct test_fleet *f, const char *env)
+{
+	struct label label = {.key = "tier", .value = env};
+	struct command c = {
+		.kind = COMMAND_ENV_PUT,
+		.env = {.name = test_name(env), .configuration = "", .selector = {.v = &label, .nr = 1}}};
+	assert_int_equal(test_fleet_apply(f, &c), E_OK);
+}
+
+static void two_environments_do_not_roll_out_to_one_host(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_env(f, "staging");
+	test_fleet_app(f, "other");
+	test_fleet_release(f, "other", "1.0");
+	assert_int_equal(deploy_in(f, "prod", ONE, regions, 1), E_OK); /* eu only */
+	assert_int_equal(deploy_in(f, "staging", TWO, regions, 2), E_CONFLICT);
+	assert_non_null(strstr(f->reply.text, "host eu-1 has a task in r-0000000000000100"));
+	assert_non_null(strstr(f->reply.text, "shop in environment prod"));
+	assert_int_equal(deploy_in(f, "staging", TWO, regions + 1, 1), E_OK); /* us only */
+	f->env = "staging";
+	assert_int_equal(test_fleet_deploy(f, 0x0300, "other", "1.0", regions, 2), E_OK);
+	f->env = NULL;
+}
+
+static void what_another_environment_brought_is_not_overwritten_while_it_selects_the_host(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_env(f, "staging");
+	deploy_in(f, "prod", ONE, regions, 1);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
+	test_fleet_rollout_to(f, ONE, ROLLOUT_SUCCEEDED);
+	assert_int_equal(deploy_in(f, "staging", TWO, regions, 1), E_CONFLICT);
+	assert_non_null(strstr(f->reply.text, "host eu-1 runs shop of environment prod"));
+	select_no_host(f, "prod");
+	assert_int_equal(deploy_in(f, "staging", TWO, regions, 1), E_OK);
+}
+
+static void a_newcomer_joins_one_environment(void **state)
+{
+	struct test_fleet *f = *state;
+	test_fleet_env(f, "staging");
+	deploy_in(f, "prod", ONE, regions, 1);
+	deploy_in(f, "staging", TWO, regions + 1, 1);
+	test_fleet_host(f, "eu-2", "eu");
+	struct command second = {.kind = COMMAND_TASK_JOIN,
+				 .join = {.deployment = {TWO}, .host = test_name("eu-2")}};
+	assert_int_equal(join(f, "eu-2", 0), E_OK);
+	assert_int_equal(test_fleet_apply(f, &second), E_CONFLICT);
+}
+
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -388,6 +450,9 @@ int main(void)
 		CASE(a_plan_made_before_the_fleet_changed_is_stale),
 		CASE(an_assignment_has_a_number_a_fence_and_a_fallback),
 		CASE(evidence_of_another_target_proves_nothing),
+		CASE(two_environments_do_not_roll_out_to_one_host),
+		CASE(what_another_environment_brought_is_not_overwritten_while_it_selects_the_host),
+		CASE(a_newcomer_joins_one_environment),
 		CASE(a_result_of_an_overtaken_assignment_is_ignored),
 		CASE(only_a_whole_rollout_makes_a_version_stable),
 		CASE(a_newer_deployment_supersedes_and_says_who),
