@@ -32,6 +32,7 @@ void drive_lead(struct drive *d, struct wall_ms now)
 	d->leads = true;
 	d->leading_since = now;
 	rollouts_load(d);
+	join_look(d, now);
 	arena_reset(&d->arena);
 }
 
@@ -249,7 +250,9 @@ static int64_t earliest(int64_t a, int64_t b)
 struct wall_ms drive_tick(struct drive *d, struct wall_ms now)
 {
 	enum { AT_LEAST_EVERY_MS = 1000 }; /* silence grows without any event: look at it now and then */
-	int64_t next = earliest(dispatch_expire(d, now), d->leads ? rollouts_run(d, now) : 0);
+	int64_t next = dispatch_expire(d, now);
+	if (d->leads)
+		next = earliest(next, earliest(rollouts_run(d, now), join_run(d, now)));
 	arena_reset(&d->arena);
 	next = earliest(next, now.v + AT_LEAST_EVERY_MS);
 	return (struct wall_ms){next <= now.v ? now.v + 1 : next};

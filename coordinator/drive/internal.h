@@ -15,6 +15,7 @@ struct drive {
 	struct fleet fleet;
 	bool leads;
 	struct wall_ms leading_since;
+	struct wall_ms join_at; /* hosts without their task are looked for then; 0 = not */
 	struct watched *rollouts;
 	struct arena arena; /* of the call under way; reset at the end of each public call */
 };
@@ -45,5 +46,7 @@ void rollouts_free(struct drive *d);
 
 /* join.c: a host that came into the fleet while rollouts are under way */
 void join_host(struct drive *d, const struct name *host);
+void join_look(struct drive *d, struct wall_ms now); /* any host may lack its task: look at the next tick */
+int64_t join_run(struct drive *d, struct wall_ms now);
 
 #endif
