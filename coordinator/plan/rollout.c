@@ -39,10 +39,9 @@ static bool stands_still(const struct step *s)
 static void stop_forward(struct step *s, bool version_fault, const char *reason)
 {
 	bool back = version_fault || stands_still(s);
-	if (back && s->v->d->limits.auto_rollback)
-		move(s, ROLLOUT_ROLLING_BACK, version_fault, reason);
-	else
-		move(s, ROLLOUT_HELD, false, reason);
+	bool by_itself = back && s->v->d->limits.auto_rollback;
+	/* D9: what has failed is marked bad, whoever takes it back. */
+	move(s, by_itself ? ROLLOUT_ROLLING_BACK : ROLLOUT_HELD, version_fault, reason);
 }
 
 static struct wall_ms later(struct wall_ms a, struct wall_ms b)

@@ -110,6 +110,17 @@ static void mark_bad(struct apply *ap, const struct deployment *d)
 	apply_change(ap, CHANGE_BAD_MARK)->app = d->app;
 }
 
+/* Held for a fault and then tried again by a person, it has passed after all. */
+static void lift_own_mark(struct apply *ap, const struct deployment *d)
+{
+	struct bad_mark mark;
+	if (view_bad(ap->st, ap->a, &d->app, &d->target.id, &mark) != E_OK || mark.deployment.v != d->id.v)
+		return;
+	struct key k = key_digest(TABLE_BAD, &d->app, &d->target.id);
+	ap->st->store->ops->del(ap->st->store, key_slice(&k));
+	apply_change(ap, CHANGE_BAD_MARK)->app = d->app;
+}
+
 /* D9: what a whole rollout has proven here is what later ones go back to. */
 static void mark_stable(struct apply *ap, const struct deployment *d)
 {
@@ -148,8 +159,10 @@ int apply_rollout(struct apply *ap)
 				    sm_name(&rollout_machine, (int)ap->c->rollout_move.to));
 	if (ap->c->rollout_move.blames_target)
 		mark_bad(ap, &d);
-	if (d.state == ROLLOUT_SUCCEEDED)
+	if (d.state == ROLLOUT_SUCCEEDED) {
 		mark_stable(ap, &d);
+		lift_own_mark(ap, &d);
+	}
 	return E_OK;
 }
 
