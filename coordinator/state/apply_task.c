@@ -164,8 +164,11 @@ int apply_assign(struct apply *ap)
 /* ---- results
  * ------------------------------------------------------------------------------------------------------- */
 
-/* D1: measured after this activation, of this target. Going back to nothing has nothing to measure. NULL: it
- * counts, else why not. */
+/*
+ * D1: measured after this activation, of this target; by the same comparison as the agent's own (effect.c).
+ * Going back to nothing has nothing to measure. NULL: it counts, else why not. The boot may be an earlier one
+ * than the report's: a proof waits in the agent's spool, and what became of the host since is for the bake.
+ */
 static const char *evidence_flaw(const struct evidence *e, const struct target *expected)
 {
 	if (digest_none(&expected->id) || BUG(BUG_EVIDENCE_UNCHECKED))
@@ -174,7 +177,9 @@ static const char *evidence_flaw(const struct evidence *e, const struct target *
 		return "its evidence is of another target";
 	if (e->activation == 0 || e->passes == 0)
 		return "its evidence names no probe that passed";
-	return e->measured_ms >= e->activated_ms ? NULL : "its evidence was measured before the activation";
+	if (e->boot_hi == 0 && e->boot_lo == 0)
+		return "its evidence names no boot, so its times say nothing";
+	return e->measured_ms > e->activated_ms ? NULL : "its evidence was not measured after the activation";
 }
 
 /* A result may come after a newer rollout was assigned here, or after the host was removed or rebuilt: then

@@ -202,6 +202,7 @@ int test_fleet_result(struct test_fleet *f, uint64_t id, const char *host, enum 
 				.cause = state == TASK_FAILED ? CAUSE_VERSION : CAUSE_NONE,
 				.reason = "for the test",
 				.evidence = {.target = state == TASK_REVERTED ? t.from.id : d.target.id,
+					     .boot_lo = 7,
 					     .activation = 1,
 					     .activated_ms = 10,
 					     .measured_ms = 20,

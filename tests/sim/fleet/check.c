@@ -384,7 +384,8 @@ static void check_evidence(struct check *c, const struct changes *ch)
 		    view_task(st(c), a, d.id, &ch->v[i].host, &t) != E_OK)
 			continue;
 		bool good = digest_eq(&t.evidence.target, &d.target.id) &&
-			    t.evidence.measured_ms >= t.evidence.activated_ms;
+			    (t.evidence.boot_hi | t.evidence.boot_lo) != 0 &&
+			    t.evidence.measured_ms > t.evidence.activated_ms;
 		if (!good)
 			world_violation(&c->s->w, "%s became HEALTHY by evidence from before its activation",
 					t.host.s);

@@ -68,7 +68,11 @@ static void evidence_of_another_target_proves_nothing(void **state)
 				.seq = 1,
 				.state = TASK_HEALTHY,
 				.reason = "",
-				.evidence = {.target = test_target("2.0").id, .activation = 1, .passes = 3}};
+				.evidence = {.target = test_target("2.0").id,
+					     .boot_lo = 7,
+					     .activation = 1,
+					     .measured_ms = 20,
+					     .passes = 3}};
 	struct command c = {.kind = COMMAND_TASK_RESULTS, .results = {.v = &r, .nr = 1}};
 	assert_int_equal(test_fleet_apply(f, &c), E_OK);
 	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
@@ -262,11 +266,18 @@ static int say(struct test_fleet *f, struct task_result r)
 static void a_result_that_counts_for_nothing_says_host_number_and_why(void **state)
 {
 	struct test_fleet *f = *state;
-	struct evidence good = {.target = test_target("1.0").id, .activation = 1, .passes = 3}, old = good,
-			other = good, none = good;
-	old.activated_ms = 5;
+	struct evidence good = {.target = test_target("1.0").id,
+				.boot_lo = 7,
+				.activation = 1,
+				.activated_ms = 10,
+				.measured_ms = 20,
+				.passes = 3};
+	struct evidence old = good, same = good, other = good, none = good, homeless = good;
+	old.activated_ms = 25;
+	same.activated_ms = 20;
 	other.target = test_target("2.0").id;
 	none.passes = 0;
+	homeless.boot_lo = 0;
 	const struct {
 		struct task_result r;
 		const char *why;
@@ -276,7 +287,9 @@ static void a_result_that_counts_for_nothing_says_host_number_and_why(void **sta
 		{{.seq = 1, .state = TASK_REVERTED}, "does not answer what the host was asked"},
 		{{.seq = 1, .state = TASK_HEALTHY, .evidence = other}, "of another target"},
 		{{.seq = 1, .state = TASK_HEALTHY, .evidence = none}, "no probe that passed"},
-		{{.seq = 1, .state = TASK_HEALTHY, .evidence = old}, "before the activation"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = old}, "not measured after the activation"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = same}, "not measured after the activation"},
+		{{.seq = 1, .state = TASK_HEALTHY, .evidence = homeless}, "names no boot"},
 	};
 	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
 	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
@@ -291,6 +304,8 @@ static void a_result_that_counts_for_nothing_says_host_number_and_why(void **sta
 		assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_ASSIGNED);
 	}
 	assert_int_equal(audits(f), before); /* however often a host says it, the audit does not grow */
+	say(f, (struct task_result){.seq = 1, .state = TASK_HEALTHY, .evidence = good});
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_HEALTHY);
 }
 
 static void a_result_said_twice_is_said_once(void **state)
