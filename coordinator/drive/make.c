@@ -9,7 +9,7 @@
 #include "coordinator/plan/plan.h"
 #include "coordinator/state/shared.h"
 
-enum { WAVES_MAX = 64, INFRA_CAP_MS = 600000 };
+enum { WAVES_MAX = 64 };
 
 struct make {
 	struct state *st;
@@ -288,7 +288,7 @@ static struct limits limits_of(const struct spec *s)
 			       .progress_ms = d->progress_ms,
 			       .total_ms = d->total_ms,
 			       .task_ms = d->host_ms,
-			       .infra_cap_ms = d->infrastructure_ms > 0 ? d->infrastructure_ms : INFRA_CAP_MS,
+			       .infra_cap_ms = d->infrastructure_ms,
 			       .pause_ms = d->pause_ms};
 }
 

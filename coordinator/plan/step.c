@@ -60,14 +60,21 @@ bool task_unsettled(const struct task *t)
 	       (t->state == TASK_LOST && t->stop);
 }
 
+int64_t step_given_back(const struct step *s, struct wall_ms began)
+{
+	int64_t away = s->v->leading_since.v - began.v, cap = s->v->d->limits.infra_cap_ms;
+	return away < 0 ? 0 : away < cap ? away : cap;
+}
+
 struct wall_ms step_deadline(const struct step *s, struct wall_ms began, int64_t ms)
 {
-	int64_t given_back = s->v->leading_since.v - began.v;
-	if (given_back < 0)
-		given_back = 0;
-	if (given_back > s->v->d->limits.infra_cap_ms)
-		given_back = s->v->d->limits.infra_cap_ms;
-	return (struct wall_ms){ms == 0 ? 0 : began.v + given_back + ms};
+	return (struct wall_ms){ms == 0 ? 0 : began.v + step_given_back(s, began) + ms};
+}
+
+struct wall_ms step_task_deadline(const struct step *s, const struct task *t)
+{
+	int64_t set = t->deadline.v;
+	return (struct wall_ms){set == 0 ? 0 : set + step_given_back(s, t->assigned_at)};
 }
 
 bool step_past(const struct step *s, struct wall_ms deadline)

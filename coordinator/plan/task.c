@@ -47,7 +47,7 @@ static bool judge(struct step *s, size_t i, struct task_result *r)
 			arena_printf(s->a, "no sign of life for %lld s", (long long)(h->silent_ms / 1000));
 		return true;
 	}
-	if (t->deadline.v != 0 && s->now.v >= t->deadline.v && !in_grace(s->v, s->now)) {
+	if (step_past(s, step_task_deadline(s, t)) && !in_grace(s->v, s->now)) {
 		r->state = TASK_FAILED;
 		r->cause = cause_of_lateness(h);
 		r->reason = arena_printf(s->a, "not done at its deadline, last seen at %s",
@@ -62,7 +62,7 @@ static void look_again_for(struct step *s, size_t i)
 	const struct task *t = &s->v->tasks[i];
 	int64_t grace_end = s->v->leading_since.v + s->v->grace_ms;
 	int64_t lost = s->now.v + s->v->lost_ms - s->v->hosts[i].silent_ms;
-	int64_t late = t->deadline.v;
+	int64_t late = step_task_deadline(s, t).v;
 	step_look_again(s, (struct wall_ms){lost > grace_end ? lost : grace_end});
 	if (late != 0)
 		step_look_again(s, (struct wall_ms){late > grace_end ? late : grace_end});

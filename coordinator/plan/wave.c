@@ -119,7 +119,7 @@ static void say_rolling(struct step *s, uint32_t w)
 	for (uint32_t i = t->first; i < t->end; i++)
 		if (task_in_hand(&s->v->tasks[i]))
 			step_reason(s, arena_printf(s->a, "host %s", s->v->tasks[i].host.s),
-				    s->v->tasks[i].deadline, "is at %s",
+				    step_task_deadline(s, &s->v->tasks[i]), "is at %s",
 				    s->v->hosts[i].step == 0
 					    ? "no step yet"
 					    : sm_name(&task_machine, (int)s->v->hosts[i].step));

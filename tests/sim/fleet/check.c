@@ -394,6 +394,13 @@ static void check_evidence(struct check *c, const struct changes *ch)
 
 enum { DEADLINE_SLACK_MS = 30000, LEADING_MS = 150000 }; /* a look every second; the grace is 90 s */
 
+/* The time without a coordinator does not count, up to the cap. */
+static int64_t given_back(const struct check *c, const struct deployment *d, const struct task *t)
+{
+	int64_t away = coordinator_since(c->s->c) - t->assigned_at.v;
+	return away < 0 ? 0 : away < d->limits.infra_cap_ms ? away : d->limits.infra_cap_ms;
+}
+
 /* D3: no task stays in hand past its deadline while there is a coordinator to end it. */
 static bool check_one_rollout(void *arg, const struct deployment *d)
 {
@@ -411,8 +418,8 @@ static bool check_one_rollout(void *arg, const struct deployment *d)
 			world_violation(&c->s->w, "%s was assigned %u times with %u retries asked for",
 					t->host.s, t->attempts, c->retries);
 		int64_t up = c->s->w.now_ms - coordinator_since(c->s->c);
-		if (in_hand(t->state) && t->deadline.v != 0 &&
-		    c->s->w.now_ms > t->deadline.v + DEADLINE_SLACK_MS && up > LEADING_MS)
+		int64_t latest = t->deadline.v + given_back(c, d, t) + DEADLINE_SLACK_MS;
+		if (in_hand(t->state) && t->deadline.v != 0 && c->s->w.now_ms > latest && up > LEADING_MS)
 			world_violation(&c->s->w, "%s is still %s long after its deadline", t->host.s,
 					sm_name(&task_machine, (int)t->state));
 	}

@@ -129,6 +129,27 @@ static void a_host_of_another_environment_is_refused_with_what_to_do(void **stat
 	assert_string_equal(text.hint, "wavetrain env list; wavetrain env add prod --label KEY=VALUE");
 }
 
+static int64_t infra_cap(const char *deadlines)
+{
+	struct command_deploy out;
+	struct make_text text;
+	buf_reset(&file);
+	buf_printf(&file,
+		   "schema: wavetrain/v1\napp: shop\nartifact: { name: shop }\ntargets: { labels: {} }\n"
+		   "regions: [{ name: eu }]\nstrategy: { floor: 0%%, deadlines: { %s } }\n"
+		   "run: { command: [./shop] }\n",
+		   deadlines);
+	assert_int_equal(make(&out, &text), E_OK);
+	return out.deployment.limits.infra_cap_ms;
+}
+
+static void nothing_given_back_is_nothing(void **state)
+{
+	assert_int_equal(infra_cap("infrastructure: 0s"), 0);
+	assert_int_equal(infra_cap("infrastructure: 20s"), 20000);
+	assert_int_equal(infra_cap(""), 30 * 60000);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -136,6 +157,7 @@ int main(void)
 		T(a_file_that_fits_is_taken),
 		T(a_file_that_hosts_would_refuse_is_refused_with_its_size),
 		T(aliases_count_written_out),
+		T(nothing_given_back_is_nothing),
 		T(a_host_of_another_environment_is_refused_with_what_to_do),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
