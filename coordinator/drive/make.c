@@ -100,6 +100,17 @@ static int load_names(struct make *m)
 	return E_OK;
 }
 
+static int check_type(struct make *m)
+{
+	static const char *const types[] = {[SPEC_TAR_ZST] = "tar.zst", [SPEC_TAR_GZ] = "tar.gz"};
+	enum spec_artifact_type wanted = m->spec.artifact.type;
+	if (wanted == 0 || strcmp(types[wanted], m->release.type) == 0)
+		return E_OK;
+	return fail(m, E_INVALID, "push it in that form, or leave artifact.type out",
+		    arena_printf(m->a, "%s %s is a %s, and artifact.type of the file says %s", m->rq->app.s,
+				 m->rq->version.s, m->release.type, types[wanted]));
+}
+
 /* ---- hosts
  * ----------------------------------------------------------------------------------------------------------------
  */
@@ -169,13 +180,6 @@ static struct labels selector_of(struct make *m)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
-/* A region without `after` follows the one above it: the order of the file is the stagger. */
-static const char *after_of(const struct make *m, size_t i)
-{
-	const struct spec_region *r = &m->spec.regions[i];
-	return r->after != NULL ? r->after : i > 0 ? m->spec.regions[i - 1].name : NULL;
-}
-
 static bool placed(const struct make *m, size_t nr, const char *name)
 {
 	for (size_t i = 0; i < nr; i++)
@@ -192,7 +196,7 @@ static int order_regions(struct make *m)
 	for (size_t before = SIZE_MAX; nr < total && before != nr;) {
 		before = nr;
 		for (size_t i = 0; i < total; i++) {
-			const char *after = after_of(m, i);
+			const char *after = spec_after(&m->spec, i);
 			if (!placed(m, nr, m->spec.regions[i].name) &&
 			    (after == NULL || placed(m, nr, after)))
 				m->regions[nr++] = &m->spec.regions[i];
@@ -219,7 +223,7 @@ static void make_waves(struct make *m)
 	struct wave *w = arena_array(m->a, struct wave, m->spec.regions_nr);
 	for (size_t i = 0; i < m->spec.regions_nr; i++) {
 		size_t file_index = (size_t)(m->regions[i] - m->spec.regions);
-		const char *after = after_of(m, file_index);
+		const char *after = spec_after(&m->spec, file_index);
 		w[i].index = (uint32_t)i;
 		w[i].state = WAVE_PENDING;
 		PRE(name_set(&w[i].region, m->regions[i]->name));
@@ -400,6 +404,8 @@ int make_deploy(struct state *st, struct arena *a, const struct make_request *rq
 		rc = render_file(&m);
 	if (rc == E_OK)
 		rc = load_names(&m);
+	if (rc == E_OK)
+		rc = check_type(&m);
 	if (rc == E_OK && m.spec.regions_nr > WAVES_MAX)
 		rc = fail(&m, E_TOO_LARGE, NULL, "a rollout has at most 64 regions");
 	if (rc == E_OK)

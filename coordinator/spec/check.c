@@ -45,17 +45,50 @@ static const char *suggest_region(struct diag_log *log, const struct spec *s, co
 	return diag_suggest(log, name, names, nr);
 }
 
-/* Whether following `after` from r comes back to r; chains into somebody else's cycle end after all regions.
- */
+static const char no_region[] = "none"; /* `after: none` */
+
+const char *spec_after(const struct spec *s, size_t i)
+{
+	const char *after = s->regions[i].after;
+	if (!after)
+		return i > 0 ? s->regions[i - 1].name : NULL;
+	return strcmp(after, no_region) ? after : NULL;
+}
+
+/* Whether what r waits for leads back to r; chains into somebody else's cycle end after all regions. */
 static bool in_cycle(const struct spec *s, const struct spec_region *r)
 {
 	const struct spec_region *at = r;
-	for (size_t i = 0; i < s->regions_nr && at && at->after; i++) {
-		at = region(s, at->after);
+	for (size_t i = 0; i < s->regions_nr && at; i++) {
+		const char *after = spec_after(s, (size_t)(at - s->regions));
+		at = after ? region(s, after) : NULL;
 		if (at == r)
 			return true;
 	}
 	return false;
+}
+
+static void check_region(struct diag_log *log, const struct yaml_node *n, const struct spec *s, size_t i)
+{
+	const struct spec_region *r = &s->regions[i];
+	const struct yaml_node *name = yaml_get(n, "name"), *after = yaml_get(n, "after"),
+			       *bake = yaml_get(n, "bake");
+	const char *waits_for = spec_after(s, i);
+	if (r->name && !strcmp(r->name, no_region))
+		diag_add(log, name->at, 1117, NULL, "no region can be named '%s': that is a word of 'after'",
+			 no_region);
+	else if (r->name && region(s, r->name) != r)
+		diag_add(log, name->at, 1132, NULL, "region '%s' is given twice", r->name);
+	else if (r->after && waits_for && !region(s, waits_for))
+		diag_add(log, after->at, 1130, suggest_region(log, s, waits_for),
+			 "region '%s' is not defined", waits_for);
+	else if (r->name && r->after && in_cycle(s, r)) /* each cycle has an `after`: the rest looks up */
+		diag_add(log, after->at, 1131, NULL,
+			 "region '%s' waits for itself (one without 'after' waits for the one above it)",
+			 r->name);
+	else if (r->name && bake && r->bake_ms && (i == 0 || r->after) && !waits_for)
+		diag_add(log, bake->at, 1204, NULL, "region '%s' waits for no other, so it has nothing to bake",
+			 r->name);
 }
 
 enum { REGIONS_MAX = 256 }; /* also bounds the search for cycles */
@@ -67,19 +100,8 @@ static void check_regions(struct diag_log *log, const struct yaml_node *root, co
 		diag_add(log, list->at, 1110, NULL, "more than %d regions", REGIONS_MAX);
 		return;
 	}
-	for (size_t i = 0; i < s->regions_nr; i++) {
-		const struct spec_region *r = &s->regions[i];
-		const struct yaml_node *name = yaml_get(list->items[i], "name"),
-				       *after = yaml_get(list->items[i], "after");
-		if (r->name && region(s, r->name) != r)
-			diag_add(log, name->at, 1132, NULL, "region '%s' is given twice", r->name);
-		else if (r->after && !region(s, r->after))
-			diag_add(log, after->at, 1130, suggest_region(log, s, r->after),
-				 "region '%s' is not defined", r->after);
-		else if (r->name && r->after && in_cycle(s, r))
-			diag_add(log, after->at, 1131, NULL, "region '%s' waits for itself through 'after'",
-				 r->name);
-	}
+	for (size_t i = 0; i < s->regions_nr; i++)
+		check_region(log, list->items[i], s, i);
 }
 
 static void check_floor(struct diag_log *log, const struct yaml_node *root, const struct spec *s)

@@ -11,12 +11,12 @@
 #define DEADLINE_MAX (30LL * DAY_MS)
 
 /* clang-format off: one row per key reads better than wrapped initialisers. */
-static const char *const artifact_types[] = {"tar.zst", "tar.gz", "tar", NULL};
+static const char *const artifact_types[] = {"tar.zst", "tar.gz", NULL};
 static const struct field artifact_fields[] = {
 	{"name", FIELD_NAME, REQ, AT(spec_artifact, name),
-	 .doc = "Name under which artifacts of this app are pushed."},
-	{"type", FIELD_WORD, 0, AT(spec_artifact, type), .words = artifact_types, .dflt = "tar.zst",
-	 .doc = "Form of the artifact."},
+	 .doc = "Name of what is built, for people: releases are found by app and version."},
+	{"type", FIELD_WORD, 0, AT(spec_artifact, type), .words = artifact_types,
+	 .doc = "Form that the release must have. Default: any; a folder is pushed as `tar.zst`."},
 };
 GROUP(artifact, spec_artifact);
 
@@ -29,9 +29,10 @@ GROUP(targets, spec_targets);
 static const struct field region_fields[] = {
 	{"name", FIELD_NAME, REQ, AT(spec_region, name), .doc = "Region as the hosts were enrolled with it."},
 	{"after", FIELD_NAME, 0, AT(spec_region, after),
-	 .doc = "Start only when this region is done. Without it the region starts at once."},
+	 .doc = "Start only when this region is done. Default: the region above it; the first one starts at "
+		"once, as does one with `none`."},
 	{"bake", FIELD_DURATION, 0, AT(spec_region, bake_ms), .dflt = "0s", .max = DEADLINE_MAX,
-	 .doc = "Wait this long, healthy, after the region named in `after`."},
+	 .doc = "Wait this long, healthy, after the region that this one waits for."},
 };
 GROUP(region, spec_region);
 
@@ -80,8 +81,8 @@ static const struct field strategy_fields[] = {
 	{"floor", FIELD_PERCENT, 0, AT(spec_strategy, floor), .dflt = "90%",
 	 .doc = "Share of hosts that stays available in every group, zone and region; rounds up."},
 	{"failureBudget", FIELD_AMOUNT, 0, AT(spec_strategy, failure_budget), .dflt = "2%",
-	 .doc = "Failed hosts allowed per wave; one more stops the deployment. A share rounds down, at least "
-		"1."},
+	 .doc = "Failed hosts allowed per wave; one more stops the deployment. A share rounds down and may be "
+		"none: 2% of 40 hosts is 0."},
 	{"minHealthyTime", FIELD_DURATION, 0, AT(spec_strategy, min_healthy_ms), .dflt = "10s", .max = DAY_MS,
 	 .doc = "A host counts as available after being healthy this long without a break."},
 	{"deadlines", FIELD_GROUP, 0, AT(spec_strategy, deadlines), .group = &deadlines,
@@ -140,11 +141,13 @@ GROUP(listener, spec_listen);
 
 static const struct field limits_fields[] = {
 	{"nofile", FIELD_COUNT, 0, AT(spec_limits, nofile), .dflt = "0", .max = 1 << 30,
-	 .doc = "Open files. 0 leaves the agent's limit."},
+	 .doc = "Open files. 0 leaves wavetrain-exec's limit."},
 	{"nproc", FIELD_COUNT, 0, AT(spec_limits, nproc), .dflt = "0", .max = 1 << 22,
-	 .doc = "Processes and threads of the user. 0 leaves the agent's limit."},
+	 .doc = "Processes and threads of the app together; without a cgroup, of the user. 0: no limit of "
+		"its own."},
 	{"memory", FIELD_SIZE, 0, AT(spec_limits, memory), .dflt = "0B",
-	 .doc = "Address space. 0 leaves the agent's limit."},
+	 .doc = "Memory of the app together; without a cgroup, the address space of each process. 0: no "
+		"limit of its own."},
 	{"core", FIELD_SIZE, 0, AT(spec_limits, core), .dflt = "0B",
 	 .doc = "Size of core files. 0 means none."},
 	{"cpu", FIELD_DURATION, 0, AT(spec_limits, cpu_ms), .dflt = "0s",
@@ -179,7 +182,7 @@ GROUP(restart, spec_restart);
 
 static const struct field output_fields[] = {
 	{"maxBytes", FIELD_SIZE, 0, AT(spec_output, max_bytes), .dflt = "16MiB",
-	 .doc = "Output kept per host and version; the oldest goes first."},
+	 .doc = "Output kept per host and app: this much, and as much again of what came before."},
 };
 GROUP(output, spec_output);
 
@@ -187,12 +190,14 @@ static const struct field run_fields[] = {
 	{"command", FIELD_ARGV, REQ | TPL, AT(spec_run, command),
 	 .doc = "Program and arguments, run without a shell, in the slot of the version."},
 	{"user", FIELD_TEXT, TPL, AT(spec_run, user),
-	 .doc = "User to run as. Default: the user the agent is set up with."},
+	 .doc = "User to run as, one that wavetrain-exec allows (`--user-allowed`). Default: the user of "
+		"wavetrain-exec; where that is root it is refused unless root is allowed, so name one."},
 	{"workdir", FIELD_TEXT, TPL, AT(spec_run, workdir),
 	 .doc = "Working directory. Default: the slot of the version."},
-	{"env", FIELD_ENV, TPL, AT(spec_run, env), .doc = "Environment variables."},
+	{"env", FIELD_ENV, TPL, AT(spec_run, env), .doc = "Environment variables; nothing is inherited. Beside them stand WAVETRAIN_APP, "
+		"WAVETRAIN_VERSION, WAVETRAIN_HOST and WAVETRAIN_REGION, and PATH when it is not given."},
 	{"listen", FIELD_LIST, 0, AT(spec_run, listen), .group = &listener,
-	 .doc = "Sockets opened by the agent and handed over (LISTEN_FDS), so no connection is refused "
+	 .doc = "Sockets opened by wavetrain-exec and handed over (LISTEN_FDS), so no connection is refused "
 		"during a swap."},
 	{"limits", FIELD_GROUP, 0, AT(spec_run, limits), .group = &limits,
 	 .doc = "Resource limits of the process."},

@@ -44,14 +44,14 @@ struct spec_pairs {
 /* Optional parts begin with `set`: false = not in the file (their defaults are filled in all the same). */
 struct spec_region {
 	const char *name;
-	const char *after; /* NULL: starts at once */
-	int64_t bake_ms;   /* wait after `after` is done */
+	const char *after; /* as written; spec_after says what it comes to */
+	int64_t bake_ms;   /* how long the region that it waits for must have been well */
 };
 
-enum spec_artifact_type { SPEC_TAR_ZST = 1, SPEC_TAR_GZ, SPEC_TAR };
+enum spec_artifact_type { SPEC_TAR_ZST = 1, SPEC_TAR_GZ };
 struct spec_artifact {
-	const char *name;
-	enum spec_artifact_type type;
+	const char *name;		/* for people */
+	enum spec_artifact_type type; /* 0: any */
 };
 
 struct spec_targets {
@@ -109,8 +109,8 @@ struct spec_listen {
 	const char *name, *address; /* the address may hold placeholders */
 };
 struct spec_limits {
-	uint32_t nofile, nproc; /* 0 = as the agent has it */
-	uint64_t memory, core;	/* bytes; memory 0 = as the agent has it; core 0 = no core files */
+	uint32_t nofile, nproc; /* nofile 0 = as wavetrain-exec has it; nproc 0 = none of its own */
+	uint64_t memory, core;	/* bytes; memory 0 = none of its own; core 0 = no core files */
 	int64_t cpu_ms;		/* CPU time (RLIMIT_CPU, whole seconds); 0 = unlimited */
 };
 enum spec_signal { SPEC_SIGTERM = 1 };
@@ -126,11 +126,11 @@ struct spec_restart {
 	uint32_t max_tries; /* 0 = never restart */
 };
 struct spec_output {
-	uint64_t max_bytes; /* kept per host and version */
+	uint64_t max_bytes; /* of the newest output of the app on a host; as much again of what was before */
 };
 struct spec_run {
 	struct spec_strings command; /* arguments may hold placeholders */
-	const char *user, *workdir;  /* NULL: the agent's choice; the slot */
+	const char *user, *workdir;  /* NULL: the user of wavetrain-exec; the slot */
 	struct spec_pairs env;	     /* values may hold placeholders */
 	struct spec_listen *listen;  /* descriptors 3, 4, ... in this order (LISTEN_FDS) */
 	size_t listen_nr;
@@ -221,6 +221,9 @@ struct spec_source {
 /* 0, or E_SPEC with at least one error in `diags`; `out` is usable only after 0. Warnings alone give 0. */
 must_check int spec_load(struct arena *a, const struct spec_source *src, struct spec *out,
 			 struct spec_diags *diags);
+
+/* The name of the region that regions[i] waits for: `after`, else the one above it; NULL: none. */
+const char *spec_after(const struct spec *s, size_t i);
 
 /* The effective file as JSON: sorted keys, no blanks, every default written out, values resolved, host
  * placeholders kept. Equal specs give equal bytes, whatever the order of keys or the writing of durations.
