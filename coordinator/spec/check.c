@@ -1,4 +1,5 @@
 #include "coordinator/spec/load.h"
+#include "coordinator/spec/scalar.h"
 
 #include <string.h>
 
@@ -158,6 +159,28 @@ static void check_deadlines(struct diag_log *log, const struct yaml_node *root, 
 			 "backoff.initial is longer than backoff.max");
 }
 
+/* The part of the URL that names the host and the port. */
+static const char *authority(struct arena *a, const char *url)
+{
+	size_t skip = strlen("http://");
+	const char *s = arena_printf(a, "%.*s", (int)strcspn(url + skip, "/?#"), url + skip);
+	const char *at = strrchr(s, '@');
+	return at ? at + 1 : s;
+}
+
+static void check_probed(struct diag_log *log, const struct yaml_node *n, const struct spec_probe *p)
+{
+	static const char fix[] = "write 127.0.0.1, [::1] or localhost";
+	bool is_url = p->http && !strncmp(p->http, "http://", 7);
+	if (p->http && !is_url && strncmp(p->http, "{{", 2))
+		diag_add(log, yaml_get(n, "http")->at, 1147, NULL,
+			 "an http probe needs a URL that begins with http://");
+	else if (is_url && !scalar_loopback(authority(log->a, p->http)))
+		diag_add(log, yaml_get(n, "http")->at, 1147, fix, "a probe asks the program's own host");
+	if (p->tcp && !scalar_loopback(p->tcp))
+		diag_add(log, yaml_get(n, "tcp")->at, 1147, fix, "a probe asks the program's own host");
+}
+
 static void check_probe(struct diag_log *log, const struct yaml_node *root, const char *path,
 			const struct spec_probe *p)
 {
@@ -172,9 +195,7 @@ static void check_probe(struct diag_log *log, const struct yaml_node *root, cons
 		diag_add(log, n->at, 1143, NULL, "'%s' needs exactly one of http, tcp, exec", path);
 	if (yaml_get(n, "status") && given == 1 && !yaml_get(n, "http"))
 		diag_add(log, yaml_get(n, "status")->at, 1143, NULL, "'status' belongs to an http probe");
-	if (p->http && strncmp(p->http, "http://", 7) && strncmp(p->http, "{{", 2))
-		diag_add(log, yaml_get(n, "http")->at, 1145, NULL,
-			 "an http probe needs a URL that begins with http://");
+	check_probed(log, n, p);
 }
 
 static void check_traffic(struct diag_log *log, const struct yaml_node *root, const struct spec *s)
@@ -188,7 +209,12 @@ static void check_traffic(struct diag_log *log, const struct yaml_node *root, co
 static void check_listen(struct diag_log *log, const struct yaml_node *root, const struct spec *s)
 {
 	const struct yaml_node *list = yaml_path(root, "run.listen");
-	for (size_t i = 0; i < s->run.listen_nr; i++)
+	for (size_t i = 0; i < s->run.listen_nr; i++) {
+		const char *address = s->run.listen[i].address;
+		if (address && !scalar_listen(address))
+			diag_add(log, yaml_get(list->items[i], "address")->at, 1145,
+				 "write it in numbers: 0.0.0.0:80, 127.0.0.1:80 or [::]:80",
+				 "'%s' cannot be listened on", diag_show(log->a, address));
 		for (size_t j = 0; j < i; j++)
 			if (s->run.listen[i].name && s->run.listen[j].name &&
 			    !strcmp(s->run.listen[i].name, s->run.listen[j].name)) {
@@ -196,6 +222,7 @@ static void check_listen(struct diag_log *log, const struct yaml_node *root, con
 					 s->run.listen[i].name);
 				break;
 			}
+	}
 }
 
 void check_spec(struct diag_log *log, const struct yaml_node *root, const struct spec *s)

@@ -135,7 +135,7 @@ GROUP(traffic, spec_traffic);
 static const struct field listener_fields[] = {
 	{"name", FIELD_NAME, REQ, AT(spec_listen, name), .doc = "Name in LISTEN_FDNAMES."},
 	{"address", FIELD_ADDRESS, REQ | TPL, AT(spec_listen, address),
-	 .doc = "HOST:PORT, [IPV6]:PORT or the path of a Unix socket."},
+	 .doc = "IPV4:PORT or [IPV6]:PORT, in numbers: nothing is looked up."},
 };
 GROUP(listener, spec_listen);
 
@@ -210,8 +210,8 @@ static const struct field run_fields[] = {
 GROUP(run, spec_run);
 
 static const struct field probe_fields[] = {
-	{"http", FIELD_TEXT, TPL, AT(spec_probe, http), .doc = "URL to get; its status decides."},
-	{"tcp", FIELD_ADDRESS, TPL, AT(spec_probe, tcp), .doc = "Address to connect to."},
+	{"http", FIELD_TEXT, TPL, AT(spec_probe, http), .doc = "URL to get; its status decides. http:// and this host alone: 127.0.0.1, [::1] or localhost."},
+	{"tcp", FIELD_ADDRESS, TPL, AT(spec_probe, tcp), .doc = "Address to connect to, of this host: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT."},
 	{"exec", FIELD_ARGV, TPL, AT(spec_probe, exec), .doc = "Command to run; exit code 0 passes."},
 	{"status", FIELD_RANGE, 0, AT(spec_probe, status), .dflt = "200-399",
 	 .doc = "HTTP status codes that pass."},
@@ -323,7 +323,7 @@ const char *fields_type_name(enum field_type t)
 		[FIELD_SCHEMA] = "the text wavetrain/v1",
 		[FIELD_NAME] = "a name",
 		[FIELD_TEXT] = "a text",
-		[FIELD_ADDRESS] = "an address (examples: 0.0.0.0:8080, /run/app.sock)",
+		[FIELD_ADDRESS] = "an address (examples: 0.0.0.0:8080, [::1]:8080)",
 		[FIELD_BOOL] = "true or false",
 		[FIELD_COUNT] = "a whole number",
 		[FIELD_DURATION] = "a duration (examples: 90s, 5m, 1h30m)",

@@ -2,6 +2,7 @@
 
 #include "base/notation.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +81,6 @@ bool scalar_address(const char *s)
 {
 	if (strstr(s, "{{"))
 		return true;
-	if (*s == '/')
-		return s[1] && strlen(s) < 108 && !strpbrk(s, " \t\n"); /* sun_path */
 	const char *colon = strrchr(s, ':');
 	int64_t port;
 	if (!colon || colon == s || strpbrk(s, " \t\n/"))
@@ -91,6 +90,50 @@ bool scalar_address(const char *s)
 		return false;
 	size_t n = notation_digits(colon + 1, &port);
 	return n && !colon[1 + n] && port >= 1 && port <= 65535;
+}
+
+enum { HOST_CAP = 64 };
+
+/* HOST of HOST:PORT, [IPV6]:PORT or HOST alone, into `host`; gives its length, 0 when there is none that fits. */
+static size_t host_of(const char *s, char host[HOST_CAP])
+{
+	size_t n = strcspn(s, *s == '[' ? "]" : ":");
+	n += *s == '[' && s[n];
+	if (n >= HOST_CAP)
+		return 0;
+	snprintf(host, HOST_CAP, "%.*s", (int)n, s);
+	return n;
+}
+
+static bool in_numbers(char *host)
+{
+	struct in6_addr any;
+	size_t n = strlen(host);
+	if (host[0] != '[')
+		return inet_pton(AF_INET, host, &any) == 1;
+	host[n - 1] = '\0';
+	return inet_pton(AF_INET6, host + 1, &any) == 1;
+}
+
+bool scalar_listen(const char *s)
+{
+	char host[HOST_CAP];
+	if (strstr(s, "{{"))
+		return true;
+	return strlen(s) < SCALAR_LISTEN_CAP && scalar_address(s) && host_of(s, host) && in_numbers(host);
+}
+
+bool scalar_loopback(const char *s)
+{
+	char host[HOST_CAP];
+	struct in_addr v4;
+	size_t n = host_of(s, host);
+	if (n && strstr(host, "{{"))
+		return true;
+	if (!n || (s[n] && !scalar_address(s)))
+		return false;
+	return !strcmp(host, "localhost") || !strcmp(host, "[::1]") ||
+	       (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
 bool scalar_env_name(const char *s)

@@ -3,6 +3,8 @@
 #include "tests/lib/test.h"
 
 #include "base/err.h"
+#include "agent/exec/record.h"
+#include "coordinator/spec/scalar.h"
 #include "coordinator/spec/spec.h"
 #include "tests/unit/spec/conform.h"
 
@@ -12,7 +14,9 @@
 
 #define HEAD                                                                                                 \
 	"schema: wavetrain/v1\napp: shop\nartifact: { name: shop }\ntargets: { labels: { role: web } }\n"    \
-	"regions: [{ name: eu }]\nrun: { command: [./shop] }\nhealth: { ready: { tcp: 'h:80' } }\n"
+	"regions: [{ name: eu }]\nrun: { command: [./shop] }\nhealth: { ready: { tcp: '127.0.0.1:80' } }\n"
+
+_Static_assert((int)SCALAR_LISTEN_CAP == (int)EXEC_ADDR_CAP, "what lint lets pass fits into exec's record");
 
 static struct arena arena;
 static struct spec_diags diags;
