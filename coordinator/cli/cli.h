@@ -59,7 +59,7 @@ struct cli_screen {
 struct cli {
 	struct cli_args args;
 	struct cli_screen out; /* stdout */
-	bool err_tty, err_color, in_tty;
+	bool out_tty, err_tty, err_color, in_tty;
 	struct arena arena;
 };
 

@@ -178,6 +178,14 @@ static void begin_line(struct watch *w, const Admin__Rollout *r)
 	cli_flush(&w->out);
 }
 
+/* Paused or held, it stands until a person speaks. Whoever watches at a terminal may be that person; a script would
+ * wait for ever, so its watch ends. */
+static bool is_blocked(const struct watch *w)
+{
+	const Admin__Rollout *r = w->model ? w->model->rollout : NULL;
+	return r && !w->c->out_tty && !r->terminal && r->exit_code == EXIT_BLOCKED;
+}
+
 static void take_model(struct watch *w, Admin__Reply *reply)
 {
 	if (!w->model && w->c->args.format == FORMAT_TEXT && !w->c->out.animate && !reply->rollout->terminal)
@@ -187,6 +195,7 @@ static void take_model(struct watch *w, Admin__Reply *reply)
 	w->model = reply;
 	w->stale = true;
 	snprintf(w->id, sizeof w->id, "%s", reply->rollout->id);
+	w->ended = is_blocked(w);
 }
 
 static void take(struct watch *w, Admin__Reply *reply)
@@ -264,14 +273,36 @@ static int detach(struct watch *w, int exit_code, const char *why)
 	return exit_code;
 }
 
+static void say_waiting(const struct watch *w, const Admin__Rollout *r)
+{
+	for (size_t i = 0; i < r->n_waiting && i < 3; i++)
+		cli_note(w->c, "%s %s", i ? "          " : "waits for:", r->waiting[i]);
+}
+
+static int stop_blocked(struct watch *w)
+{
+	const Admin__Rollout *r = w->model->rollout;
+	char state[40], id[24];
+	cli_state_text(state, sizeof state, r->state);
+	cli_short_id(id, sizeof id, r->id);
+	if (w->c->args.format != FORMAT_TEXT)
+		json_line(w, "rollout", &r->base);
+	cli_flush(&w->out);
+	cli_note(w->c, "%s: %s", state, r->reason);
+	say_waiting(w, r);
+	cli_note(w->c, "Next: wavetrain %s %s (or rollback, abort). Then watch it again: wavetrain watch %s",
+		 strcmp(state, "Held") == 0 ? "retry" : "resume", id, id);
+	return EXIT_BLOCKED;
+}
+
 static int stop_watching(struct watch *w)
 {
 	const Admin__Rollout *r = w->model ? w->model->rollout : NULL;
 	if (w->id[0] == '\0')
 		return cli_error(w->c, EXIT_TIMEOUT, "E_TIMEOUT", "wavetrain doctor",
 				 "--timeout is over; no coordinator told of the rollout until then");
-	for (size_t i = 0; r && i < r->n_waiting && i < 3; i++)
-		cli_note(w->c, "%s %s", i ? "          " : "waits for:", r->waiting[i]);
+	if (r)
+		say_waiting(w, r);
 	return detach(w, EXIT_TIMEOUT, "Stopped watching: --timeout is over.");
 }
 
@@ -322,6 +353,8 @@ static int run(struct watch *w)
 			return w->exit_code;
 		draw_if_due(w);
 	}
+	if (is_blocked(w))
+		return stop_blocked(w);
 	finish(w);
 	return w->exit_code;
 }

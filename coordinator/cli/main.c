@@ -41,6 +41,7 @@ static void look_around(struct cli *c)
 	c->out.width = c->args.wide ? UNCUT : screen_width();
 	c->out.color = colour_wanted(c, STDOUT_FILENO);
 	c->out.animate = isatty(STDOUT_FILENO) && !dumb && c->args.format == FORMAT_TEXT;
+	c->out_tty = isatty(STDOUT_FILENO);
 	c->err_tty = isatty(STDERR_FILENO) && !dumb;
 	c->err_color = colour_wanted(c, STDERR_FILENO);
 	c->in_tty = isatty(STDIN_FILENO);

@@ -492,6 +492,35 @@ static void a_watch_ends_at_its_timeout(void **state)
 		said("r-7f3a0000 checkout 2.0 in prod is running, 0 of 3 hosts done: wave 1: eu-1 is not"));
 }
 
+static void hold_it(pid_t pid, int turn)
+{
+	if (turn % 200 == 0 && admin_connections(w.admin))
+		world_move(&w, newest, ROLLOUT_HELD);
+}
+
+/* A script would wait for ever for a person who is not there. */
+static void without_a_terminal_a_watch_ends_when_only_a_person_can_go_on(void **state)
+{
+	start();
+	view_each_deployment(w.f.st, &w.f.a, first_id, NULL);
+	assert_int_equal(run_with("watch", hold_it), 5);
+	assert_true(told("Held: ") && told("waits for: ") && told("wavetrain retry r-7f3a0000"));
+	assert_int_equal(run("status r-7f3a"), 5);
+	assert_int_equal(run("watch r-7f3a -o jsonl"), 5);
+	assert_true(said("\"state\":\"HELD\""));
+	assert_int_equal(run("resume r-7f3a"), 0);
+	assert_int_equal(run("pause r-7f3a --reason look"), 0);
+	assert_int_equal(run("watch r-7f3a"), 5);
+	assert_true(told("Paused: pause by ") && told(": look") && told("wavetrain resume r-7f3a0000"));
+}
+
+static void at_a_terminal_a_watch_stays_with_what_is_held(void **state)
+{
+	start();
+	assert_int_equal(run("pause --reason look"), 0);
+	assert_int_equal(run_tty("watch --timeout 300ms", NULL, ""), 124);
+}
+
 static void interrupt(pid_t pid, int turn)
 {
 	/* It takes interrupts from before it connects on. */
@@ -624,6 +653,8 @@ int main(void)
 		T(what_ended_is_undone_by_a_deployment_of_what_was_before),
 		T(a_rollback_goes_where_it_is_told_and_never_one_too_far),
 		T(a_watch_ends_at_its_timeout),
+		T(without_a_terminal_a_watch_ends_when_only_a_person_can_go_on),
+		T(at_a_terminal_a_watch_stays_with_what_is_held),
 		T(an_interrupt_detaches),
 		T(a_watch_survives_the_coordinator),
 		T(events_come_as_json_lines_with_cursors),
