@@ -67,6 +67,10 @@ struct cli {
 bool cli_args_parse(int argc, char **argv, struct cli_args *out, char *why, size_t why_cap);
 const char *cli_option(const struct cli_args *a, unsigned bit); /* NULL: not given */
 bool cli_parse_duration(const char *s, int64_t *ms);		/* 90s 5m 1h30m 2d */
+bool cli_parse_number(const char *s, uint64_t *out);		/* digits alone; all of the text or nothing */
+bool cli_parse_tests(const char *s, uint32_t *passed, uint32_t *failed); /* 41/42 */
+/* Of --limit, --wave, --cursor, --from, which were checked when they were read; 0: not given. */
+uint64_t cli_number(const struct cli_args *a, unsigned bit);
 
 /* cli_help.c, cli_complete.c, cli_man.c: text into `out` */
 void cli_help_top(struct buf *out);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +72,14 @@ static unsigned bit_number(unsigned bit)
 	return (unsigned)__builtin_ctz(bit);
 }
 
+static const char *option_name(unsigned bit)
+{
+	size_t i = 0;
+	while (options_table[i].bit != bit)
+		i++;
+	return options_table[i].name;
+}
+
 const char *cli_option(const struct cli_args *a, unsigned bit)
 {
 	return a->option[bit_number(bit)];
@@ -102,6 +111,39 @@ bool cli_parse_duration(const char *s, int64_t *ms)
 	}
 	*ms = sum;
 	return true;
+}
+
+bool cli_parse_number(const char *s, uint64_t *out)
+{
+	char *end;
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(s, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+bool cli_parse_tests(const char *s, uint32_t *passed, uint32_t *failed)
+{
+	char text[24];
+	uint64_t p, all;
+	const char *slash = strchr(s, '/');
+	if (!slash || slash - s >= (long)sizeof text)
+		return false;
+	snprintf(text, sizeof text, "%.*s", (int)(slash - s), s);
+	if (!cli_parse_number(text, &p) || !cli_parse_number(slash + 1, &all) || p > all || all > UINT32_MAX)
+		return false;
+	*passed = (uint32_t)p;
+	*failed = (uint32_t)(all - p);
+	return true;
+}
+
+uint64_t cli_number(const struct cli_args *a, unsigned bit)
+{
+	uint64_t v = 0;
+	const char *s = cli_option(a, bit);
+	PRE(!s || cli_parse_number(s, &v)); /* looked at when it was read */
+	return v;
 }
 
 /* -e is a global word: it may stand before the command, where no row is known yet. */
@@ -184,15 +226,37 @@ static bool add_pair(struct parse *p, const char *option, const char *form, cons
 	return true;
 }
 
+/* Options that are numbers. Those that count or name something begin at 1. */
+static bool check_number(struct parse *p, unsigned bit, const char *arg)
+{
+	static const struct {
+		unsigned bit;
+		uint64_t least, most;
+	} numbers[] = {{OPT_LIMIT, 1, UINT32_MAX},
+		       {OPT_WAVE, 1, UINT32_MAX},
+		       {OPT_CURSOR, 0, UINT64_MAX},
+		       {OPT_FROM, 0, UINT64_MAX}};
+	uint64_t v;
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		if (numbers[i].bit == bit &&
+		    (!cli_parse_number(arg, &v) || v < numbers[i].least || v > numbers[i].most))
+			return refuse(p, "--%s takes a number from %llu, not '%.40s'", option_name(bit),
+				      (unsigned long long)numbers[i].least, arg);
+	return true;
+}
+
 static bool set_row_option(struct parse *p, unsigned bit, const char *arg)
 {
 	struct cli_args *a = p->out;
+	uint32_t passed, failed;
 	a->option[bit] = arg ? arg : "";
 	if (1u << bit == OPT_LABEL)
 		return add_pair(p, "--label", "KEY=VALUE", arg, a->labels, &a->labels_nr, CLI_LABELS_MAX);
 	if (1u << bit == OPT_SET)
 		return add_pair(p, "--set", "NAME=VALUE", arg, a->sets, &a->sets_nr, CLI_SETS_MAX);
-	return true;
+	if (1u << bit == OPT_TESTS && !cli_parse_tests(arg, &passed, &failed))
+		return refuse(p, "--tests takes PASSED/TOTAL, not '%.40s' (example: 41/42)", arg);
+	return check_number(p, 1u << bit, arg);
 }
 
 static bool set_letter(struct parse *p, int letter, const char *arg)

@@ -13,7 +13,8 @@ static char *text(const char *s)
  * are those of all environments unless --env says otherwise. */
 void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
 {
-	const char *wave = cli_option(&c->args, OPT_WAVE), *host = cli_option(&c->args, OPT_HOST);
+	uint64_t wave = cli_number(&c->args, OPT_WAVE);
+	const char *host = cli_option(&c->args, OPT_HOST);
 	bool by_app = c->args.row->id == CMD_ROLLBACK || c->args.row->id == CMD_LOGS;
 	bool is_app = by_app && word[0] != '\0' && strncmp(word, "r-", 2) != 0;
 	args->deployment = text(is_app ? "" : word);
@@ -22,8 +23,8 @@ void cli_rollout_args(struct cli *c, Admin__RolloutArgs *args, const char *word)
 	if (is_app && c->args.row->id == CMD_LOGS)
 		args->env = text(cli_option(&c->args, OPT_ENV));
 	args->promote_full = cli_option(&c->args, OPT_FULL) != NULL;
-	args->has_wave = wave != NULL;
-	args->wave = wave && atoi(wave) > 0 ? (uint32_t)atoi(wave) - 1 : UINT32_MAX;
+	args->has_wave = wave > 0;
+	args->wave = wave > 0 ? (uint32_t)wave - 1 : 0;
 	args->host = text(host);
 }
 
@@ -200,8 +201,6 @@ static int send_verb(struct cli *c, struct cli_result *r)
 	if (rc != EXIT_DONE)
 		return rc;
 	cli_rollout_args(c, &args, word);
-	if (args.has_wave && args.wave == UINT32_MAX)
-		return cli_error(c, EXIT_USAGE, "E_INVALID", NULL, "--wave takes a number from 1");
 	cli_request_init(c, &rq);
 	rq.args_case = ADMIN__REQUEST__ARGS_ROLLOUT;
 	rq.rollout = &args;

@@ -82,8 +82,8 @@ static void set_list(struct cli *c, Admin__Request *rq)
 	admin__list_args__init(rq->list);
 	rq->list->app = word(c, 0);
 	rq->list->env = option(c, OPT_ENV);
-	rq->list->from = strtoull(option(c, OPT_FROM), NULL, 10);
-	rq->list->limit = (uint32_t)strtoul(option(c, OPT_LIMIT), NULL, 10);
+	rq->list->from = cli_number(&c->args, OPT_FROM);
+	rq->list->limit = (uint32_t)cli_number(&c->args, OPT_LIMIT);
 }
 
 static void set_rollout(struct cli *c, Admin__Request *rq)

@@ -136,14 +136,11 @@ static void fill_build(struct push *p, Admin__ReleaseArgs *a)
 	struct cli *c = p->c;
 	const char *tests = cli_option(&c->args, OPT_TESTS), *commit = cli_option(&c->args, OPT_COMMIT);
 	const char *branch = cli_option(&c->args, OPT_BRANCH), *url = cli_option(&c->args, OPT_URL);
-	unsigned passed = 0, total = 0;
+	bool counted = tests && cli_parse_tests(tests, &a->tests_passed, &a->tests_failed);
+	PRE(counted == (tests != NULL)); /* looked at when it was read */
 	a->commit = (char *)(uintptr_t)(commit ? commit : "");
 	a->branch = (char *)(uintptr_t)(branch ? branch : "");
 	a->url = (char *)(uintptr_t)(url ? url : "");
-	if (tests && sscanf(tests, "%u/%u", &passed, &total) == 2 && passed <= total) {
-		a->tests_passed = passed;
-		a->tests_failed = total - passed;
-	}
 }
 
 static void make_request(struct push *p, Admin__Request *rq, Admin__ReleaseArgs *a)

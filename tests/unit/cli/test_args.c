@@ -77,6 +77,37 @@ static void values_repeat_and_need_a_value(void **state)
 	assert_false(parse("status --set batch=2"));
 }
 
+static void numbers_are_whole_or_refused(void **state)
+{
+	assert_true(parse("list --limit 3"));
+	assert_int_equal(cli_number(&args, OPT_LIMIT), 3);
+	assert_true(parse("events --cursor 18446744073709551615"));
+	assert_true(cli_number(&args, OPT_CURSOR) == UINT64_MAX);
+	assert_int_equal(cli_number(&args, OPT_LIMIT), 0);
+	static const char *const bad[] = {"list --limit abc", "list --limit 0", "list --limit 3x", "history a --limit -1",
+					  "logs --limit 4294967296", "events --cursor x", "watch --cursor 1.5",
+					  "events --cursor 18446744073709551616", "audit list --from +1",
+					  "promote --wave 0", "promote --wave all"};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_false(parse(bad[i]));
+		assert_non_null(strstr(why, " takes a number from "));
+	}
+}
+
+static void counts_of_tests_are_whole_or_refused(void **state)
+{
+	uint32_t passed, failed;
+	assert_true(cli_parse_tests("41/42", &passed, &failed));
+	assert_int_equal(passed, 41);
+	assert_int_equal(failed, 1);
+	static const char *const bad[] = {"12/x", "12", "3/2", "/2", "1/", "1/2/3", "-1/2", "1/4294967296",
+					  "000000000000000000000000000001/2"};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(cli_parse_tests(bad[i], &passed, &failed));
+	assert_false(parse("release push a 1 . --tests 12/x"));
+	assert_non_null(strstr(why, "--tests takes PASSED/TOTAL, not '12/x'"));
+}
+
 static void what_is_missing_or_too_much_is_told(void **state)
 {
 	assert_false(parse("deploy checkout"));
@@ -147,6 +178,8 @@ int main(void)
 		cmocka_unit_test(after_two_dashes_all_are_words),
 		cmocka_unit_test(labels_repeat_and_need_a_value),
 		cmocka_unit_test(values_repeat_and_need_a_value),
+		cmocka_unit_test(numbers_are_whole_or_refused),
+		cmocka_unit_test(counts_of_tests_are_whole_or_refused),
 		cmocka_unit_test(what_is_missing_or_too_much_is_told),
 		cmocka_unit_test(unknown_words_get_a_suggestion),
 		cmocka_unit_test(help_needs_no_arguments),
