@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "agent/host/limit.h"
 #include "sys/fsio.h"
 #include "sys/log.h"
 
@@ -102,14 +103,26 @@ static void on_closed(uv_handle_t *t)
 	free(t);
 }
 
+static uv_timer_t *new_timer(struct work *w)
+{
+	uv_timer_t *t = calloc(1, sizeof(*t));
+	PRE(t != NULL);
+	uv_timer_init(w->host->loop, t);
+	t->data = w;
+	return t;
+}
+
+static void drop_timer(uv_timer_t **t)
+{
+	if (*t != NULL)
+		uv_close((uv_handle_t *)*t, on_closed);
+	*t = NULL;
+}
+
 uv_timer_t *work_timer(struct work *w)
 {
 	PRE(w->timer == NULL);
-	w->timer = calloc(1, sizeof(*w->timer));
-	PRE(w->timer != NULL);
-	uv_timer_init(w->host->loop, w->timer);
-	w->timer->data = w;
-	return w->timer;
+	return w->timer = new_timer(w);
 }
 
 static void work_stop(struct work *w)
@@ -119,9 +132,8 @@ static void work_stop(struct work *w)
 	if (w->in_slots)
 		slots_cancel(w->host->slots, w->effect.id);
 	probe_close(w->start_probe);
-	if (w->timer != NULL)
-		uv_close((uv_handle_t *)w->timer, on_closed);
-	w->timer = NULL;
+	drop_timer(&w->timer);
+	drop_timer(&w->limit);
 	w->start_probe = NULL;
 	w->ask = NULL;
 	w->fetch = NULL;
@@ -176,9 +188,27 @@ static void tell(struct work *w)
 	driver_done(d, ev);
 }
 
-static bool takes_spec(enum agent_effect_kind k)
+/* What is late by the file it is done for: whoever should have ended it does not answer. */
+static void on_limit(uv_timer_t *t)
 {
-	return k != AGENT_FETCH && k != AGENT_UNPACK && k != AGENT_SWAP;
+	struct work *w = t->data;
+	work_end(w, E_TIMEOUT, STEP_CAUSE_INFRA, "took longer than the %lld s it may",
+		 (long long)(limit_of(w->spec, &w->effect) / 1000));
+}
+
+static void begin_limit(struct work *w)
+{
+	int64_t ms = limit_of(w->spec, &w->effect);
+	if (ms == 0)
+		return;
+	w->limit = new_timer(w);
+	uv_timer_start(w->limit, on_limit, (uint64_t)ms, 0);
+}
+
+/* Bytes are the same whatever the file says, and what runs can be stopped without it, and must be. */
+static bool needs_spec(enum agent_effect_kind k)
+{
+	return k != AGENT_FETCH && k != AGENT_UNPACK && k != AGENT_SWAP && k != AGENT_STOP;
 }
 
 static void begin(struct work *w)
@@ -192,16 +222,16 @@ static void begin(struct work *w)
 	const struct agent_effect *ef = &w->effect;
 	struct err e;
 	w->begun = true;
-	if (takes_spec(ef->kind) && !digest_none(&ef->target.id) &&
+	if (!digest_none(&ef->target.id) &&
 	    host_spec(w->host, &ef->app, &ef->target, &w->arena, &w->spec, &e) != E_OK) {
 		w->spec = NULL;
-		/* What runs can be stopped without it, and must be. */
-		if (ef->kind != AGENT_STOP) {
+		if (needs_spec(ef->kind)) {
 			work_end(w, e.code, e.code == E_SPEC ? STEP_CAUSE_VERSION : STEP_CAUSE_INFRA, "%s",
 				 e.text);
 			return;
 		}
 	}
+	begin_limit(w);
 	how[ef->kind](w);
 }
 

@@ -29,6 +29,7 @@ struct work {
 	size_t hook;
 	void (*after_hooks)(struct work *w);
 	uv_timer_t *timer; /* NULL until work_timer */
+	uv_timer_t *limit; /* NULL: none but the step machine's */
 	/* PROBE */
 	struct probe *start_probe;
 	int64_t began_ms, deadline_ms;

@@ -245,6 +245,8 @@ static void read_top(struct reading *r, const json_t *top, struct runspec *out)
 	read_probe(r, health, "live", &out->live);
 	read_all_hooks(r, top, duration_of(r, d, "hook"), out);
 	read_traffic(r, top, duration_of(r, d, "drain"), out);
+	out->fetch_ms = duration_of(r, d, "fetch");
+	out->start_ms = duration_of(r, d, "start");
 	out->min_healthy_ms = duration_of(r, strategy, "minHealthyTime");
 	out->keep = count_of(r, top, "keep");
 }

@@ -67,6 +67,7 @@ struct runspec {
 	struct runspec_strings drain, undrain;				/* commands */
 	int64_t drain_ms;
 	bool drain_kills; /* after drain_ms the connections are cut; else the host is given up and put back */
+	int64_t fetch_ms, start_ms; /* most for fetching, and as much for unpacking; for starting */
 	int64_t min_healthy_ms;
 	uint32_t keep;
 };

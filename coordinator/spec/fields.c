@@ -52,13 +52,17 @@ static const struct field deadlines_fields[] = {
 	{"host", FIELD_DURATION, 0, AT(spec_deadlines, host_ms), .dflt = "30m", .min = 1000,
 	 .max = DEADLINE_MAX, .doc = "One host, from its assignment to its verdict."},
 	{"fetch", FIELD_DURATION, 0, AT(spec_deadlines, fetch_ms), .dflt = "10m", .min = 1000,
-	 .max = DEADLINE_MAX, .doc = "Fetching and unpacking the artifact on one host."},
+	 .max = DEADLINE_MAX,
+	 .doc = "Fetching the artifact on one host, and as long again for unpacking it. What took longer is "
+		"tried again while `host` allows."},
 	{"drain", FIELD_DURATION, 0, AT(spec_deadlines, drain_ms), .dflt = "30s", .min = 100,
 	 .max = DEADLINE_MAX,
 	 .doc = "Taking one host out of traffic. A longer `traffic.drain.timeout` raises it unless both are "
 		"given."},
 	{"start", FIELD_DURATION, 0, AT(spec_deadlines, start_ms), .dflt = "90s", .min = 100,
-	 .max = DEADLINE_MAX, .doc = "From starting the process to its first passed probe."},
+	 .max = DEADLINE_MAX,
+	 .doc = "Starting the process on one host, until it runs. How long it may take to become healthy is "
+		"the `deadline` of its probes."},
 	{"hook", FIELD_DURATION, 0, AT(spec_deadlines, hook_ms), .dflt = "5m", .min = 100, .max = 3600000,
 	 .doc = "One hook, unless the hook says otherwise."},
 	{"infrastructure", FIELD_DURATION, 0, AT(spec_deadlines, infrastructure_ms), .dflt = "30m",

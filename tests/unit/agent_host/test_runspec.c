@@ -1,6 +1,7 @@
 /* The agent reads what the coordinator's library writes: both halves of one format, held together here. */
 #include <stdio.h>
 
+#include "agent/host/limit.h"
 #include "agent/host/records.h"
 #include "coordinator/spec/spec.h"
 #include "tests/lib/test.h"
@@ -188,6 +189,46 @@ static void junk_is_refused(void **state)
 		assert_int_equal(runspec_parse(&a, texts[i], strlen(texts[i]), &facts, &spec, NULL), E_SPEC);
 }
 
+static int64_t seconds_for(enum agent_effect_kind kind)
+{
+	const struct agent_effect e = {.kind = kind, .hook = AGENT_HOOK_BEFORE_STOP};
+	return limit_of(&spec, &e) / 1000;
+}
+
+/* What ends by itself has two minutes more than the file says. */
+static void each_effect_may_take_as_long_as_the_file_says(void **state)
+{
+	assert_int_equal(
+		read_yaml(HEAD "run: { command: [./shop], stop: { timeout: 1h } }\n"
+			       "strategy: { minHealthyTime: 20m, deadlines: { fetch: 3h, start: 7s } }\n"
+			       "health:\n"
+			       "  start: { tcp: \"127.0.0.1:80\", deadline: 2h, interval: 1s, timeout: 1s }\n"
+			       "  ready: { tcp: \"127.0.0.1:80\", deadline: 1h, interval: 5s, timeout: 3s }\n"
+			       "hooks:\n"
+			       "  beforeStop: [{ run: a, timeout: 60m }, { run: b, timeout: 50m }]\n"
+			       "  afterStart: [{ run: c, timeout: 10m }]\n"
+			       "traffic:\n"
+			       "  hook: { drain: [a], undrain: [b] }\n"
+			       "  drain: { timeout: 2d }\n"),
+		E_OK);
+	assert_int_equal(seconds_for(AGENT_FETCH), 3 * 3600);
+	assert_int_equal(seconds_for(AGENT_UNPACK), 3 * 3600);
+	assert_int_equal(seconds_for(AGENT_HOOK), (110 + 2) * 60);
+	assert_int_equal(seconds_for(AGENT_DRAIN), 2 * 86400 + 120);
+	assert_int_equal(seconds_for(AGENT_UNDRAIN), 2 * 86400 + 120);
+	assert_int_equal(seconds_for(AGENT_STOP), 3600 + 120);
+	assert_int_equal(seconds_for(AGENT_START), 7);
+	assert_int_equal(seconds_for(AGENT_PROBE), 600 + 7202 + 3608 + 1200 + 120);
+	assert_int_equal(seconds_for(AGENT_SWAP), 0);
+}
+
+static void without_a_file_bytes_and_the_stop_have_a_limit_all_the_same(void **state)
+{
+	const struct agent_effect fetch = {.kind = AGENT_FETCH}, stop = {.kind = AGENT_STOP};
+	assert_int_equal(limit_of(NULL, &fetch), 10 * 60 * 1000);
+	assert_int_equal(limit_of(NULL, &stop), 2 * 60 * 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +236,8 @@ int main(void)
 		cmocka_unit_test(traffic_is_read),
 		cmocka_unit_test(records_are_such_as_exec_takes),
 		cmocka_unit_test(what_does_not_fit_is_refused_not_cut),
+		cmocka_unit_test(each_effect_may_take_as_long_as_the_file_says),
+		cmocka_unit_test(without_a_file_bytes_and_the_stop_have_a_limit_all_the_same),
 		cmocka_unit_test(a_label_the_host_has_not_is_named),
 		cmocka_unit_test(junk_is_refused),
 	};
