@@ -218,10 +218,8 @@ static int on_effect_done(struct step_run *run, const struct agent_event *ev)
 
 static void on_timer(struct step_run *run, struct agent_app *app)
 {
-	if (app->effect.id != 0 && run->now.v >= app->effect.deadline.v) {
-		effect_cancel(run, app);
-		effect_ended(run, app, E_TIMEOUT, STEP_CAUSE_NONE, "took longer than it may", NULL);
-	}
+	if (app->effect.id != 0 && run->now.v >= app->effect.deadline.v)
+		effect_ran_out(run, app);
 	if (run->now.v >= app->retry_at.v)
 		app->retry_at = (struct mono_ms){0};
 	inner_settle(run, app);

@@ -4,24 +4,25 @@
 #include <string.h>
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, TRIES_MAX = 5, RETRY_MS = 2 * SECOND, RETRY_CAP_MS = 2 * MINUTE };
+#define HOUR  (60LL * MINUTE)
+#define DAY   (24 * HOUR)
+#define MONTH (31 * DAY)
 
+/*
+ * The limits are the last guard, beyond all that a deployment file may ask for. Whoever carries an effect out
+ * ends it in the time of its own file and knows who is to blame; of what does not end here nobody knows.
+ */
 static const struct {
 	int64_t limit_ms;
 	bool cancellable;    /* nothing outside the agent's own files changes half way */
 	bool retried;	     /* a transient failure is tried again until the assignment's deadline */
 	bool until_deadline; /* ends with the assignment's deadline, too */
-	enum step_cause timeout_cause;
 } kinds[AGENT_EFFECT_NR] = {
-	[AGENT_FETCH] = {60 * MINUTE, true, true, true, STEP_CAUSE_INFRA},
-	[AGENT_UNPACK] = {30 * MINUTE, true, true, true, STEP_CAUSE_INFRA},
-	[AGENT_HOOK] = {15 * MINUTE, false, false, false, STEP_CAUSE_VERSION},
-	[AGENT_DRAIN] = {15 * MINUTE, false, true, false, STEP_CAUSE_INFRA},
-	[AGENT_STOP] = {10 * MINUTE, false, false, false, STEP_CAUSE_INFRA},
-	[AGENT_SWAP] = {MINUTE, false, false, false, STEP_CAUSE_INFRA},
-	[AGENT_START] = {5 * MINUTE, false, false, false, STEP_CAUSE_VERSION},
-	[AGENT_PROBE] = {60 * MINUTE, true, false, true, STEP_CAUSE_VERSION},
-	[AGENT_UNDRAIN] = {15 * MINUTE, false, true, false, STEP_CAUSE_INFRA},
-	[AGENT_FREE_SLOTS] = {30 * MINUTE, false, false, false, STEP_CAUSE_INFRA},
+	[AGENT_FETCH] = {MONTH, true, true, true},	[AGENT_UNPACK] = {MONTH, true, true, true},
+	[AGENT_HOOK] = {DAY, false, false, false},	[AGENT_DRAIN] = {MONTH, false, true, false},
+	[AGENT_STOP] = {2 * HOUR, false, false, false}, [AGENT_SWAP] = {2 * HOUR, false, false, false},
+	[AGENT_START] = {MONTH, false, false, false},	[AGENT_PROBE] = {MONTH, true, false, true},
+	[AGENT_UNDRAIN] = {MONTH, false, true, false},	[AGENT_FREE_SLOTS] = {2 * HOUR, false, false, false},
 };
 
 bool effect_cancellable(const struct agent_effect *e)
@@ -92,6 +93,14 @@ void effect_cancel(struct step_run *run, struct agent_app *app)
 	PRE(run->out->cancels_nr < ARRAY_LEN(run->out->cancels));
 	run->out->cancels[run->out->cancels_nr++] = app->effect.id;
 	app->effect.id = 0;
+}
+
+void effect_ran_out(struct step_run *run, struct agent_app *app)
+{
+	bool of_host = app->effect.deadline.v == machine_deadline(&app->rec).v;
+	effect_cancel(run, app);
+	effect_ended(run, app, E_TIMEOUT, STEP_CAUSE_INFRA,
+		     of_host ? "the time for this host ran out" : "took longer than it may", NULL);
 }
 
 static bool evidence_counts(const struct agent_record *r, const struct agent_evidence *ev)
@@ -186,8 +195,6 @@ void effect_ended(struct step_run *run, struct agent_app *app, int code, enum st
 		  const char *detail, const struct agent_evidence *evidence)
 {
 	app->effect.id = 0;
-	if (code == E_TIMEOUT && cause == STEP_CAUSE_NONE)
-		cause = kinds[app->effect.kind].timeout_cause;
 	if (app->effect.kind ==
 	    AGENT_FREE_SLOTS) { /* slots left over are tried again with the next release */
 		app->tidied = true;

@@ -42,6 +42,8 @@ struct mono_ms machine_deadline(const struct agent_record *r); /* of the assignm
 /* effect.c: starting, ending, cancelling effects. */
 void effect_start(struct step_run *run, struct agent_app *app);
 void effect_cancel(struct step_run *run, struct agent_app *app);
+/* Its deadline came: whatever it waited for, that is no word against the version. */
+void effect_ran_out(struct step_run *run, struct agent_app *app);
 bool effect_cancellable(const struct agent_effect *e);
 void effect_ended(struct step_run *run, struct agent_app *app, int code, enum step_cause cause,
 		  const char *detail, const struct agent_evidence *evidence);

@@ -241,6 +241,8 @@ static void an_effect_that_never_ends_is_cancelled_and_fails(void **state)
 	fake_timer(&f);
 	assert_int_equal(f.cancels, 1);
 	assert_int_equal(f.result.code, E_TIMEOUT);
+	assert_int_equal(f.result.cause, STEP_CAUSE_INFRA); /* its probes had time left */
+	assert_non_null(strstr(f.result.reason, "time for this host"));
 	assert_true(runs(1) && f.in_rotation);
 }
 
