@@ -101,6 +101,14 @@ static bool too_late(const struct agent_app *app, struct mono_ms now)
 	       now.v >= machine_deadline(r).v;
 }
 
+/* Nothing is owed to the balancer for what does not run, and slots are freed once in a run. */
+static bool is_due(const struct agent_app *app, enum agent_effect_kind action)
+{
+	if (action == AGENT_UNDRAIN && agent_at_rest(&app->rec))
+		return app->seen_up;
+	return action != 0 && !(action == AGENT_FREE_SLOTS && app->tidied);
+}
+
 static void give_up(struct step_run *run, struct agent_app *app)
 {
 	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT,
@@ -124,7 +132,7 @@ void inner_settle(struct step_run *run, struct agent_app *app)
 		start_again(run, app);
 	else if (revives_now(app))
 		revive(run, app);
-	else if (agent_action(r) != 0 && !(agent_action(r) == AGENT_FREE_SLOTS && app->tidied))
+	else if (is_due(app, agent_action(r)))
 		effect_start(run, app);
 }
 
@@ -155,7 +163,7 @@ static void re_enter(struct step_run *run, struct agent_app *app)
 	else if (r->state == AGENT_STARTING || (rebooted && being_proven(r))) {
 		if (!machine_enter_starting(
 			    r)) /* each start counts, also one that the agent did not survive */
-			machine_fail(r, STEP_CAUSE_VERSION, E_UNAVAILABLE,
+			machine_fail(r, rebooted ? STEP_CAUSE_VERSION : STEP_CAUSE_INFRA, E_UNAVAILABLE,
 				     "the program was started too often");
 	}
 	machine_pass(r, run->now);
@@ -234,6 +242,7 @@ static void not_running(struct step_run *run, struct agent_app *app)
 	bool starting = (e->id != 0 && e->kind == AGENT_START) || app->rec.reviving;
 	if (starting || !(may_revive(&app->rec) || being_proven(&app->rec)))
 		return;
+	app->seen_up = false;
 	app->want_revive = true;
 	if (e->id != 0 && effect_cancellable(e))
 		effect_cancel(run, app);
@@ -310,6 +319,8 @@ static int on_status(struct step_run *run, const struct agent_event *ev)
 	switch (ev->status.status) {
 	case AGENT_RUNNING:
 		app->want_revive = app->revive_failed = false;
+		app->seen_up = true;
+		inner_settle(run, app);
 		break;
 	case AGENT_NOT_RUNNING:
 		not_running(run, app);

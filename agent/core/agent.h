@@ -76,6 +76,7 @@ struct agent_evidence {
  *   ACKED -> PROBING when the target runs already; CLEARED -> HEALTHY when the target is "nothing".
  *   A failure before anything was touched -> FAILED. After that the same walk is done from LEAVING or DRAINED
  * with `reverting` set and the fallback as target, and ends in FAILED; without one, HALTING -stop-> FAILED.
+ * What the balancer did not take back by then is owed: FAILED -undrain-> FAILED, once it is known to run.
  */
 enum agent_state {
 	AGENT_IDLE = 1,
@@ -251,8 +252,9 @@ struct agent_app {
 	struct agent_effect effect;   /* id 0 = none outstanding */
 	struct agent_assignment next; /* overtakes when it can; seq 0 = none */
 	bool want_revive;
-	bool revive_failed;		   /* the last try to: no release waits for the next one */
-	uint32_t failed_tries;		   /* transient failures in a row of FETCH or of reviving */
+	bool seen_up;	       /* it was started or proven in this run, or exec said that it runs */
+	bool revive_failed;    /* the last try to: no release waits for the next one */
+	uint32_t failed_tries; /* transient failures in a row of FETCH or of reviving */
 	char last_fault[AGENT_REASON_CAP]; /* of the last of them: the reason when the time runs out */
 	struct mono_ms retry_at;	   /* 0 = now */
 };

@@ -18,11 +18,11 @@ static const struct {
 	bool retried;	     /* a transient failure is tried again until the assignment's deadline */
 	bool until_deadline; /* ends with the assignment's deadline, too */
 } kinds[AGENT_EFFECT_NR] = {
-	[AGENT_FETCH] = {MONTH, true, true, true},	[AGENT_UNPACK] = {MONTH, true, true, true},
-	[AGENT_HOOK] = {DAY, false, false, false},	[AGENT_DRAIN] = {MONTH, false, true, false},
-	[AGENT_STOP] = {2 * HOUR, false, false, false}, [AGENT_SWAP] = {2 * HOUR, false, false, false},
-	[AGENT_START] = {MONTH, false, false, false},	[AGENT_PROBE] = {MONTH, true, false, true},
-	[AGENT_UNDRAIN] = {MONTH, false, true, false},	[AGENT_FREE_SLOTS] = {2 * HOUR, false, false, false},
+	[AGENT_FETCH] = {MONTH, true, true, true},     [AGENT_UNPACK] = {MONTH, true, true, true},
+	[AGENT_HOOK] = {DAY, false, false, false},     [AGENT_DRAIN] = {MONTH, false, true, false},
+	[AGENT_STOP] = {2 * HOUR, false, true, false}, [AGENT_SWAP] = {2 * HOUR, false, false, false},
+	[AGENT_START] = {MONTH, false, false, false},  [AGENT_PROBE] = {MONTH, true, false, true},
+	[AGENT_UNDRAIN] = {MONTH, false, true, false}, [AGENT_FREE_SLOTS] = {2 * HOUR, false, false, false},
 };
 
 bool effect_cancellable(const struct agent_effect *e)
@@ -148,6 +148,8 @@ static void failed(struct step_run *run, struct agent_app *app, int code, enum s
 		revive_failed(run, app);
 	} else if (app->next.seq != 0) {
 		inner_settle(run, app);
+	} else if (agent_at_rest(&app->rec)) { /* an undrain that is owed */
+		wait_before_retry(app, run->now);
 	} else if (try_again(app, kind, code, run->now)) {
 		snprintf(app->last_fault, sizeof(app->last_fault), "%s",
 			 detail == NULL ? err_text(code) : detail);
@@ -176,6 +178,8 @@ static void succeeded(struct step_run *run, struct agent_app *app, const struct 
 	struct agent_record *r = &app->rec;
 	if (app->effect.kind == AGENT_START)
 		app->want_revive = app->revive_failed = false;
+	if (app->effect.kind == AGENT_START || app->effect.kind == AGENT_PROBE)
+		app->seen_up = true;
 	if (r->state == AGENT_PROBING && !r->reviving) {
 		if (ev == NULL || !evidence_counts(r, ev)) {
 			evidence_discarded(run, app);

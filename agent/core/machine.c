@@ -60,6 +60,12 @@ bool agent_at_rest(const struct agent_record *r)
 	       (r->state == AGENT_IDLE || r->state == AGENT_HEALTHY || r->state == AGENT_FAILED);
 }
 
+/* What we went back to runs, but the balancer would not take it: that is owed until it does. */
+static bool out_of_rotation(const struct agent_record *r)
+{
+	return r->reverting && r->drained && target_eq(&r->runs, &r->to);
+}
+
 enum agent_effect_kind agent_action(const struct agent_record *r)
 {
 	enum agent_effect_kind none = (enum agent_effect_kind)0;
@@ -93,7 +99,9 @@ enum agent_effect_kind agent_action(const struct agent_record *r)
 		return r->reverting ? none : AGENT_HOOK;
 	case AGENT_HEALTHY: /* what runs nothing may be on its way somewhere: nothing is freed under it */
 	case AGENT_FAILED:  /* what failed left a slot, too */
-		return target_none(&r->runs) ? none : AGENT_FREE_SLOTS;
+		if (target_none(&r->runs))
+			return none;
+		return out_of_rotation(r) ? AGENT_UNDRAIN : AGENT_FREE_SLOTS;
 	case AGENT_IDLE:
 	case AGENT_STATE_NR:
 		return none;
@@ -258,9 +266,11 @@ static void succeed_once(struct agent_record *r, struct mono_ms now)
 	case AGENT_HALTING:
 		on_halting(r);
 		return;
+	case AGENT_FAILED:
+		r->drained = false;
+		return;
 	case AGENT_IDLE:
 	case AGENT_HEALTHY:
-	case AGENT_FAILED:
 	case AGENT_STATE_NR:
 		return;
 	}
@@ -307,6 +317,11 @@ static void fail_way_back(struct agent_record *r, int code, const char *detail)
 		return;
 	}
 	blame_way_back(r, code, detail);
+	/* What we go back to cannot be stopped, so it runs: it serves on, when it is healthy. */
+	if (r->state == AGENT_DRAINED && target_eq(&r->runs, &r->to)) {
+		machine_move(r, AGENT_PROBING);
+		return;
+	}
 	if (r->state == AGENT_PROBING && machine_enter_starting(r))
 		return;
 	if (r->state == AGENT_HALTING || r->state == AGENT_PROVEN || r->state == AGENT_SERVING)

@@ -74,12 +74,15 @@ void acts_swap(struct work *w)
  * --------------------------------------------------------------------------------------------------------------
  */
 
+/* Another stop under way, or exec away: that passes. What does not end although it was killed is a code that
+ * no retry mends. */
 static void on_stopped(void *ctx, const struct exec_reply *reply)
 {
 	struct work *w = ctx;
 	w->ask = NULL;
 	if (reply->code != E_OK) {
-		work_end(w, reply->code, STEP_CAUSE_INFRA, "%s", reply->text);
+		work_end(w, reply->code == E_TIMEOUT ? E_CONFLICT : reply->code, STEP_CAUSE_INFRA, "%s",
+			 reply->text);
 		return;
 	}
 	program_ended(program_get(w->host, &w->effect.app));

@@ -179,7 +179,7 @@ static void stop_cb(void *arg)
 {
 	struct work *k = arg;
 	if (k->h->stop_fault && !digest_none(&k->h->running)) {
-		done(k, E_TIMEOUT, STEP_CAUSE_INFRA, "the program does not end");
+		done(k, E_CONFLICT, STEP_CAUSE_INFRA, "the program does not end"); /* as agent/host says it */
 		return;
 	}
 	if (!digest_none(&k->h->running))

@@ -22,6 +22,13 @@ static bool runs(uint8_t n)
 	return digest_eq(&f.runs, &want) && digest_eq(&f.result.running, &want);
 }
 
+static void wait_for_result(uint64_t seq)
+{
+	for (int i = 0; i < 40 && f.result.seq != seq && f.out.next_at.v > f.now; i++)
+		fake_timer(&f);
+	assert_int_equal(f.result.seq, seq);
+}
+
 static void a_first_release_becomes_healthy_with_evidence(void **state)
 {
 	fake_assign(&f, fake_assignment(1, 1, 0));
@@ -144,6 +151,65 @@ static void a_drain_that_fails_leaves_the_old_release_serving_unrestarted(void *
 	assert_int_equal(f.result.state, STEP_FAILED);
 	assert_true(runs(1) && f.in_rotation);
 	assert_int_equal(f.starts, 1);
+}
+
+/* wavetrain-exec is at it already, for the agent before this one. */
+static void a_stop_that_is_under_way_is_waited_for(void **state)
+{
+	f.hold = AGENT_STOP;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	fake_boot(&f);
+	f.hold = 0;
+	fake_end_held(&f, E_BUSY);
+	fake_timer(&f);
+	assert_int_equal(f.result.state, STEP_HEALTHY);
+	assert_true(runs(2) && f.in_rotation);
+}
+
+static void what_cannot_be_stopped_serves_on(void **state)
+{
+	fake_fail(&f, AGENT_STOP, 1, E_INVALID);
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	assert_int_equal(f.result.state, STEP_FAILED);
+	assert_int_equal(f.result.cause, STEP_CAUSE_VERSION); /* the fake's */
+	assert_true(runs(1) && f.in_rotation);
+	assert_false(fake_record(&f)->drained);
+	assert_int_equal(f.starts, 1);
+}
+
+static void what_the_balancer_did_not_take_back_is_put_in_when_it_can(void **state)
+{
+	fake_fail(&f, AGENT_UNDRAIN, 1, E_UNAVAILABLE);
+	f.hold = AGENT_PROBE;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	f.hold = 0;
+	fake_end_held(&f, E_INVALID);
+	wait_for_result(2);
+	assert_int_equal(f.result.state, STEP_FAILED);
+	for (int i = 0; i < 20; i++)
+		fake_timer(&f);
+	assert_true(runs(1) && !f.in_rotation);
+	f.fail_code = E_OK;
+	fake_timer(&f);
+	assert_true(f.in_rotation);
+	assert_false(fake_record(&f)->drained);
+}
+
+/* And when it ended meanwhile, it is started first. */
+static void what_was_not_taken_back_and_ended_comes_back_into_rotation(void **state)
+{
+	fake_fail(&f, AGENT_UNDRAIN, 1, E_UNAVAILABLE);
+	f.hold = AGENT_PROBE;
+	fake_assign(&f, fake_assignment(2, 2, 1));
+	f.hold = 0;
+	fake_end_held(&f, E_INVALID);
+	wait_for_result(2);
+	f.fail_code = E_OK;
+	unsigned starts = f.starts;
+	fake_reboot(&f);
+	fake_timer(&f);
+	assert_int_equal(f.starts, starts + 1);
+	assert_true(runs(1) && f.in_rotation);
 }
 
 static void without_a_fallback_a_failed_release_is_stopped(void **state)
@@ -272,13 +338,6 @@ static void lose_what_runs(int code)
 	fake_status(&f, AGENT_NOT_RUNNING);
 }
 
-static void wait_for_result(uint64_t seq)
-{
-	for (int i = 0; i < 40 && f.result.seq != seq && f.out.next_at.v > f.now; i++)
-		fake_timer(&f);
-	assert_int_equal(f.result.seq, seq);
-}
-
 static void what_cannot_be_started_again_is_replaced_all_the_same(void **state)
 {
 	static const int codes[] = {E_CORRUPT, E_UNAVAILABLE};
@@ -328,6 +387,17 @@ static void what_could_not_be_started_is_tried_until_it_can(void **state)
 	f.fail_code = E_OK;
 	fake_timer(&f);
 	assert_true(digest_eq(&f.runs, &one));
+}
+
+/* Whether the program had anything to do with it, nobody can say: exec did not answer. */
+static void an_agent_that_keeps_dying_at_a_start_blames_no_version(void **state)
+{
+	f.hold = AGENT_START;
+	fake_assign(&f, fake_assignment(2, 2, 0));
+	for (int i = 0; i < 3; i++)
+		fake_boot(&f);
+	assert_int_equal(fake_record(&f)->cause, STEP_CAUSE_INFRA);
+	assert_non_null(strstr(fake_record(&f)->reason, "started too often"));
 }
 
 static void an_agent_restart_does_not_touch_a_healthy_program(void **state)
@@ -427,6 +497,10 @@ int main(void)
 		cmocka_unit_test(each_hook_that_fails_leaves_the_old_release_serving),
 		cmocka_unit_test_setup(a_drain_that_fails_leaves_the_old_release_serving_unrestarted,
 				       serving),
+		cmocka_unit_test_setup(a_stop_that_is_under_way_is_waited_for, serving),
+		cmocka_unit_test_setup(what_cannot_be_stopped_serves_on, serving),
+		cmocka_unit_test_setup(what_the_balancer_did_not_take_back_is_put_in_when_it_can, serving),
+		cmocka_unit_test_setup(what_was_not_taken_back_and_ended_comes_back_into_rotation, serving),
 		cmocka_unit_test_setup(without_a_fallback_a_failed_release_is_stopped, fresh),
 		cmocka_unit_test_setup(a_newer_assignment_overtakes_a_fetch, serving),
 		cmocka_unit_test_setup(a_newer_assignment_waits_for_a_swap_to_end, serving),
@@ -444,6 +518,7 @@ int main(void)
 				       serving),
 		cmocka_unit_test_setup(the_time_of_a_host_runs_out_whatever_does_not_start, serving),
 		cmocka_unit_test_setup(what_could_not_be_started_is_tried_until_it_can, serving),
+		cmocka_unit_test_setup(an_agent_that_keeps_dying_at_a_start_blames_no_version, serving),
 		cmocka_unit_test_setup(an_agent_restart_does_not_touch_a_healthy_program, serving),
 		cmocka_unit_test_setup(a_damaged_journal_waits_for_exec_and_proves_again, serving),
 		cmocka_unit_test_setup(a_lost_journal_is_as_good_as_a_damaged_one, serving),
