@@ -15,7 +15,8 @@ struct health {
 	struct health_callbacks cb;
 	const struct runspec *spec;
 	struct watched probes[PROBES];
-	int deciding; /* READY, LIVE, or PROBES: the life of the process */
+	int deciding;	/* READY, LIVE, or PROBES: the life of the process */
+	bool asks_live; /* it is ready, and the live probe counts anew */
 	bool dead_told;
 	enum health_state state;
 	int64_t since_ms; /* of HEALTHY */
@@ -32,26 +33,54 @@ static void decide(struct health *h, enum health_state to, int64_t since_ms)
 	h->cb.changed(h->cb.arg);
 }
 
+static bool says(const struct health *h, int nr, enum probe_verdict v)
+{
+	return h->probes[nr].probe != NULL && probe_score_of(h->probes[nr].probe)->verdict == v;
+}
+
+void health_remind(struct health *h)
+{
+	if (h->dead_told || h->state != HEALTH_UNHEALTHY || !says(h, LIVE, PROBE_FAILED))
+		return;
+	h->dead_told = true;
+	if (!h->cb.dead(h->cb.arg)) /* else it may be closed */
+		h->dead_told = false;
+}
+
 /*
- * A program that never was healthy is starting, however often its probe fails: its deadline ends that. After
- * that a failed live probe makes it unhealthy as well as a failed ready probe does, and asks for a restart
- * besides.
+ * A program that never was healthy is starting, however often its probes fail: its deadline ends that. When
+ * it is ready and the live probe had failed, that was of a program that could not answer yet, so it has the
+ * next word.
  */
+static void on_starting(struct health *h, const struct watched *w, const struct probe_score *score)
+{
+	bool passed = score->verdict == PROBE_PASSED;
+	if (w->nr == LIVE && h->asks_live) {
+		decide(h, passed ? HEALTH_HEALTHY : HEALTH_UNHEALTHY, score->row_since);
+	} else if (w->nr == h->deciding) {
+		h->asks_live = passed && w->nr == READY && says(h, LIVE, PROBE_FAILED);
+		if (h->asks_live)
+			probe_forget(h->probes[LIVE].probe);
+		else if (passed)
+			decide(h, HEALTH_HEALTHY, score->row_since);
+	}
+}
+
+/* What was healthy once is unhealthy as soon as one probe fails, and healthy again when none does. */
 static void on_verdict(void *arg, const struct probe_score *score, const char *why)
 {
 	struct watched *w = arg;
 	struct health *h = w->health;
-	bool passed = score->verdict == PROBE_PASSED, was_healthy = h->state != HEALTH_STARTING;
+	bool passed = score->verdict == PROBE_PASSED;
 	if (!passed)
 		snprintf(h->why, sizeof(h->why), "%s", why);
-	if (!passed && was_healthy)
+	if (h->state == HEALTH_STARTING)
+		on_starting(h, w, score);
+	else if (!passed)
 		decide(h, HEALTH_UNHEALTHY, 0);
-	else if (passed && w->nr == h->deciding)
+	else if (says(h, h->deciding, PROBE_PASSED) && !says(h, LIVE, PROBE_FAILED))
 		decide(h, HEALTH_HEALTHY, score->row_since);
-	if (w->nr == LIVE && !passed && was_healthy && !h->dead_told) {
-		h->dead_told = true;
-		h->cb.dead(h->cb.arg); /* may close it */
-	}
+	health_remind(h); /* may close it */
 }
 
 static void run_command(void *arg)

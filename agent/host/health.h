@@ -1,7 +1,8 @@
 /*
  * health.h: how the program of one app does, measured from its start on: the ready probe (the live probe
  * where there is no ready one, the mere life of the process where there is neither) says whether it is
- * healthy, the live probe whether it must be restarted. Loop thread only.
+ * healthy, the live probe whether it must be restarted. What the live probe says before the program is ready
+ * counts for nothing: it is asked anew then, and the program is healthy when neither fails. Loop thread only.
  */
 #ifndef AGENT_HOST_HEALTH_H
 #define AGENT_HOST_HEALTH_H
@@ -29,7 +30,8 @@ struct health_view {
 struct health_callbacks {
 	void *arg;
 	void (*changed)(void *arg); /* another state */
-	void (*dead)(void *arg);    /* the live probe failed: restart it. Once per health */
+	/* The live probe failed: restart it. True: that is under way, and it is not told again; may close. */
+	bool (*dead)(void *arg);
 	/* Runs a probe's command; answers later with health_command_answer(h, probe, ...), never from within.
 	 */
 	void (*run)(void *arg, int probe, const struct runspec_probe *p);
@@ -44,6 +46,7 @@ must_check int health_open(struct health **out, uv_loop_t *loop, const struct ru
 			   int64_t healthy_since_ms, const struct health_callbacks *cb, struct err *e);
 void health_close(struct health *h); /* NULL-safe; no callback after it */
 void health_command_answer(struct health *h, int probe, bool passed, const char *why);
+void health_remind(struct health *h); /* it may be restarted now; `dead` comes when it should be */
 struct health_view health_look(const struct health *h);
 
 #endif

@@ -183,9 +183,10 @@ static void tell(struct work *w)
 		log_warn(w->effect.app.s, "%s: %s", kind_names[w->effect.kind], detail);
 		snprintf(failed, DETAIL_CAP, "%s: %.150s", kind_names[w->effect.kind], detail);
 	}
-	struct driver *d = w->host->driver;
+	struct host *h = w->host;
 	work_free(w);
-	driver_done(d, ev);
+	driver_done(h->driver, ev);
+	program_rests(program_get(h, &ev.done.app));
 }
 
 /* What is late by the file it is done for: whoever should have ended it does not answer. */

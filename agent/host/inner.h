@@ -124,6 +124,7 @@ void program_measure(struct program *p); /* when it runs and is not measured */
 void program_look(struct program *p);	 /* ask exec for the first time */
 void program_status(struct program *p, const struct exec_status *s);
 void program_free(struct program *p);
+void program_rests(struct program *p); /* an effect of its app ended: what could not be done before may be */
 bool program_up(const struct program *p);
 void program_describe(struct program *p, struct arena *a, struct host_app *out);
 

@@ -80,17 +80,24 @@ static void on_restart_stopped(void *ctx, const struct exec_reply *reply)
 		log_warn(p->app.s, "not restarted: %s", reply->text);
 }
 
-static void on_dead(void *arg)
+static bool on_dead(void *arg)
 {
 	struct program *p = arg;
 	struct exec_record r;
 	const struct agent_record *rec = host_record(p->host, &p->app);
 	if (rec == NULL || !agent_at_rest(rec) || p->restarting != NULL)
-		return; /* whoever is at work on it decides */
+		return false; /* whoever is at work on it decides */
 	log_warn(p->app.s, "the live probe failed: %s; it is restarted", health_look(p->health).why);
 	const struct records_for f = host_for(p->host, &p->app, &rec->runs, &p->spec);
 	records_stop(&f, &r);
 	p->restarting = ask_begin(p->host->asks, &r, on_restart_stopped, p);
+	return true;
+}
+
+void program_rests(struct program *p)
+{
+	if (p->health != NULL)
+		health_remind(p->health);
 }
 
 static void command_answered(struct program *p, int probe, const struct exec_reply *reply)

@@ -194,6 +194,12 @@ int probe_open(struct probe **out, uv_loop_t *loop, const struct probe_config *c
 	return E_OK;
 }
 
+void probe_forget(struct probe *p)
+{
+	p->score.verdict = PROBE_UNDECIDED;
+	p->score.passes_row = p->score.failures_row = 0;
+}
+
 const struct probe_score *probe_score_of(const struct probe *p)
 {
 	return &p->score;

@@ -52,6 +52,8 @@ struct probe_callbacks {
 must_check int probe_open(struct probe **out, uv_loop_t *loop, const struct probe_config *config,
 			  const struct probe_callbacks *callbacks, struct err *e);
 void probe_answer(struct probe *p, bool passed, const char *why);
+void probe_forget(
+	struct probe *p); /* its verdict and the row it stands in: as if it were asked for the first time */
 const struct probe_score *probe_score_of(const struct probe *p);
 /* No callback comes after this; the memory is freed by the loop's next turns. NULL-safe. */
 void probe_close(struct probe *p);
