@@ -80,13 +80,22 @@ static void put_report(struct driver *d, const struct agent_report *r)
 	buf_done(&b);
 }
 
-static void put_reports(struct driver *d)
+static void sync_spool(struct driver *d, const char *whose)
 {
 	struct err e;
+	if (spool_sync(d->spool, &e) != E_OK)
+		log_error(whose, "%s", e.text);
+	if (!spool_broken(d->spool))
+		return;
+	log_error(whose, "nothing can be reported any more; this process ends, the next one goes on");
+	_exit(DRIVER_EXIT_RESTART);
+}
+
+static void put_reports(struct driver *d)
+{
 	for (size_t i = 0; i < d->out.reports_nr; i++)
 		put_report(d, &d->out.reports[i]);
-	if (spool_sync(d->spool, &e) != E_OK)
-		log_error("spool", "%s", e.text);
+	sync_spool(d, "spool");
 	if (d->out.reports_nr > 0 && d->ports.changed != NULL)
 		d->ports.changed(d->ports.arg);
 }
@@ -333,10 +342,9 @@ void driver_log(struct driver *d, const struct name *app, const struct tail_batc
 			wall_now(), &b);
 	int rc = spool_put(d->spool, SPOOL_LOG, b.data, b.len, &e);
 	buf_done(&b);
-	if (rc == E_OK)
-		rc = spool_sync(d->spool, &e);
 	if (rc != E_OK && rc != E_BUSY) /* a full spool counts what it drops */
 		log_error(app->s, "log lines: %s", e.text);
+	sync_spool(d, app->s);
 	if (rc == E_OK && d->ports.changed != NULL)
 		d->ports.changed(d->ports.arg);
 }

@@ -12,6 +12,12 @@
 
 struct driver;
 
+/*
+ * How the process ends when what it reports cannot be made durable any more. The next run says again what the
+ * journal knows; the service manager starts it for that.
+ */
+enum { DRIVER_EXIT_RESTART = 75 };
+
 /* Neither port may call the driver back before it returned. */
 struct driver_ports {
 	void *arg;

@@ -113,6 +113,17 @@ static bool scan_entry(struct segment *g, size_t size, uint64_t least, struct bu
 	return true;
 }
 
+static int make_id(struct spool *s, struct err *e);
+
+/* The new id first: who dies in between finds the damage again. */
+static int cut_damage(struct spool *s, struct segment *g, struct err *e)
+{
+	int rc = s->damaged++ == 0 ? make_id(s, e) : E_OK;
+	if (rc == E_OK && (ftruncate(g->fd, (off_t)g->bytes) != 0 || fsync(g->fd) != 0))
+		rc = fail_io(e, errno, s, "cannot cut a damaged end off");
+	return rc;
+}
+
 static int scan_segment(struct spool *s, struct segment *g, struct err *e)
 {
 	struct stat st;
@@ -124,15 +135,11 @@ static int scan_segment(struct spool *s, struct segment *g, struct err *e)
 	while (scan_entry(g, (size_t)st.st_size, least, &b))
 		least = g->entries[g->nr - 1].number + 1;
 	buf_done(&b);
-	if (g->bytes < (size_t)st.st_size) {
-		s->damaged++;
-		if (ftruncate(g->fd, (off_t)g->bytes) != 0 || fsync(g->fd) != 0)
-			return fail_io(e, errno, s, "cannot cut a damaged end off");
-	}
+	int rc = g->bytes < (size_t)st.st_size ? cut_damage(s, g, e) : E_OK;
 	s->bytes += g->bytes;
 	if (least > s->next)
 		s->next = least;
-	return E_OK;
+	return rc;
 }
 
 static int segment_open(struct spool *s, uint64_t first, int flags, struct segment **out, struct err *e)
@@ -406,6 +413,11 @@ uint64_t spool_dropped(const struct spool *s)
 uint64_t spool_damaged(const struct spool *s)
 {
 	return s->damaged;
+}
+
+bool spool_broken(const struct spool *s)
+{
+	return s->broken;
 }
 
 size_t spool_bytes(const struct spool *s)

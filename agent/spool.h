@@ -22,13 +22,14 @@ struct spool_limits {
 
 /*
  * A torn end, as a crash leaves it, is cut off. Damage further in costs the chunks behind it in that segment,
- * counted by spool_damaged. Numbers go on where they ended.
+ * counted by spool_damaged. Numbers go on where they ended, as far as that is known: what was cut off may
+ * have been numbered and sent, so the numbers after it are those of a new spool, with an id of its own.
  */
 must_check int spool_open(struct spool **out, const char *dir, struct spool_limits limits, struct err *e);
 void spool_free(struct spool *s); /* NULL-safe; does not sync */
 
-/* Who numbered the chunks: made with the directory, so a spool that was lost is told from one that goes on.
- */
+/* Who numbered the chunks: made with the directory and after damage, so a spool that was lost is told from
+ * one that goes on. */
 struct spool_id {
 	uint64_t hi, lo;
 };
@@ -48,6 +49,8 @@ uint64_t spool_acked(
 	const struct spool *s); /* after opening: what was freed for sure; the coordinator may know more */
 uint64_t spool_dropped(const struct spool *s); /* log chunks since opening */
 uint64_t spool_damaged(const struct spool *s); /* segments with damage found when opening */
+/* A sync failed: what is on disk is not known, and nothing can be put until it is opened anew. */
+bool spool_broken(const struct spool *s);
 size_t spool_bytes(const struct spool *s);
 
 #endif

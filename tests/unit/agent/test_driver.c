@@ -1,7 +1,9 @@
+#include <fcntl.h>
 #include <ftw.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/driver.h"
@@ -261,6 +263,39 @@ static void lines_are_told_of_the_work_and_outlive_the_agent(void **state)
 	wavetrain__agent__report__free_unpacked(r, NULL);
 }
 
+/* What is written to /dev/null goes well, and cannot be synced. */
+static void break_spool(void)
+{
+	char path[64], to[600];
+	for (int fd = 3; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, to, sizeof(to) - 1);
+		to[n > 0 ? n : 0] = '\0';
+		if (strstr(to, ".seg") != NULL)
+			assert_int_equal(dup2(open("/dev/null", O_RDWR | O_CLOEXEC), fd), fd);
+	}
+}
+
+static void who_cannot_report_any_more_ends_and_the_next_run_says_it_again(void **state)
+{
+	int status = 0;
+	struct buf b;
+	buf_init(&b);
+	pid_t pid = fork();
+	if (pid == 0) {
+		break_spool();
+		_exit(assign(spec) == E_OK ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), DRIVER_EXIT_RESTART);
+	close_driver();
+	assert_int_equal(open_driver(), E_OK);
+	assert_int_equal(asked.kind, AGENT_FETCH);
+	assert_int_not_equal(driver_report(driver, 0, 65536, &b), 0);
+	buf_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +307,8 @@ int main(void)
 			what_the_disk_changed_is_told_and_mended_by_the_next_assignment, begin, end),
 		cmocka_unit_test_setup_teardown(a_found_target_vouches_for_its_file, begin, end),
 		cmocka_unit_test_setup_teardown(lines_are_told_of_the_work_and_outlive_the_agent, begin, end),
+		cmocka_unit_test_setup_teardown(
+			who_cannot_report_any_more_ends_and_the_next_run_says_it_again, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

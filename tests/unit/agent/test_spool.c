@@ -155,6 +155,39 @@ static void its_id_is_that_of_its_numbers(void **state)
 	assert_false(spool_id(s).hi == before.hi && spool_id(s).lo == before.lo);
 }
 
+static int flip_a_byte_of_the_third(const char *path)
+{
+	enum { ENTRY = 16 + 3, AT = 2 * ENTRY + 17 };
+	char c;
+	FILE *f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, AT, SEEK_SET), 0);
+	assert_int_equal(fread(&c, 1, 1, f), 1);
+	c ^= 1;
+	assert_int_equal(fseek(f, AT, SEEK_SET), 0);
+	assert_int_equal(fwrite(&c, 1, 1, f), 1);
+	return fclose(f);
+}
+
+/* 3 was acknowledged, and its number is given out once more: by another spool, or it would be seen as known.
+ */
+static void numbers_after_damage_are_those_of_a_new_spool(void **state)
+{
+	put("111");
+	put("222");
+	put("333");
+	put("444");
+	struct spool_id before = spool_id(s);
+	assert_int_equal(spool_ack(s, 3, NULL), E_OK);
+	each_segment(flip_a_byte_of_the_third);
+	reopen();
+	struct spool_id after = spool_id(s);
+	assert_int_equal(spool_next_number(s), 3);
+	assert_false(after.hi == before.hi && after.lo == before.lo);
+	reopen();
+	assert_true(spool_id(s).hi == after.hi && spool_id(s).lo == after.lo);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +198,7 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_torn_end_is_cut_off, begin, end),
 		cmocka_unit_test_setup_teardown(its_id_is_that_of_its_numbers, begin, end),
+		cmocka_unit_test_setup_teardown(numbers_after_damage_are_those_of_a_new_spool, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
