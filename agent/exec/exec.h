@@ -53,9 +53,12 @@ struct exec_call {
 void call_answer(struct exec_call *c, int code,
 		 const struct err *e); /* e is used only when code is not E_OK */
 
-/* Written before every act, so that a new exec knows what the old one meant. */
+/*
+ * Written before every act, so that a new exec knows what the old one meant. Other versions of exec read it:
+ * fields are only added, in front of `start` and at the end of the record (store.c).
+ */
 struct run_state {
-	uint32_t magic, size;
+	uint32_t magic, size; /* of all of it */
 	struct fence fence;
 	char boot[40];	      /* pids mean nothing after a reboot */
 	uint32_t wanted;      /* it should run */
@@ -67,6 +70,7 @@ struct run_state {
 	int32_t last_exit, last_signal;
 	uint32_t kept, zero; /* pid is that of a lasting keeper (sys/child.h), the program is its child */
 	struct cgroup group; /* version CGROUP_NONE: it runs without */
+	uint32_t core_size, start_size; /* of what stands before `start`, and of it */
 	struct exec_record start;
 	uint32_t check, pad; /* CRC of all before it: what the disk changed is not acted upon */
 };

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "base/ids.h"
 
+/* Exec keeps records on disk (store.c): fields are added at the end of struct exec_record, whatever the
+ * version. */
 enum { EXEC_MAGIC = 0x57545845, EXEC_REPLY_MAGIC = 0x57545852, EXEC_VERSION = 2 };
 
 enum exec_op {

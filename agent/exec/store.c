@@ -10,7 +10,24 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { RUN_MAGIC = 0x57545231 };
+/*
+ * apps/<app>/run is the core of struct run_state, the record of the start, and a CRC of both. What an older
+ * exec wrote is the beginning of our core and of our record, and what a newer one wrote begins with them: so
+ * an upgrade, and the way back from it, keep the programs they find. The first version did not say where its
+ * parts end.
+ */
+enum {
+	RUN_MAGIC_1 = 0x57545231,
+	RUN_MAGIC = 0x57545232,
+	CORE_1 = 1160,
+	START_1 = 12384,
+	CORE = offsetof(struct run_state, start),
+	TAIL = sizeof(struct run_state) - offsetof(struct run_state, check),
+	RUN_MOST = 64 << 10
+};
+_Static_assert(offsetof(struct run_state, core_size) == CORE_1,
+	       "what the first version wrote stays where it was");
+_Static_assert(sizeof(struct exec_record) >= START_1, "a record only grows");
 
 void store_path(char out[EXEC_FULL_PATH], const struct exec *x, const char *app, const char *leaf)
 {
@@ -89,17 +106,66 @@ int store_save(const struct app *a, struct err *e)
 	return store_write(dir, "run", &st, sizeof st, e);
 }
 
+static void state_head(struct run_state *st)
+{
+	st->magic = RUN_MAGIC;
+	st->size = sizeof *st;
+	st->core_size = CORE;
+	st->start_size = sizeof st->start;
+}
+
 static void state_fresh(struct run_state *st)
 {
 	memset(st, 0, sizeof *st);
-	st->magic = RUN_MAGIC;
-	st->size = sizeof *st;
+	state_head(st);
 }
 
-static bool state_ok(const struct run_state *st, ssize_t n)
+struct layout {
+	size_t core, start;
+};
+
+static bool find_layout(const uint8_t *bytes, size_t n, struct layout *l)
 {
-	if (n != sizeof *st || st->magic != RUN_MAGIC || st->size != sizeof *st ||
-	    st->check != state_check(st) || !memchr(st->boot, 0, sizeof st->boot))
+	uint32_t head[2], sizes[2] = {CORE_1, START_1};
+	if (n < CORE_1 + sizeof sizes)
+		return false;
+	memcpy(head, bytes, sizeof head);
+	if (head[0] == RUN_MAGIC)
+		memcpy(sizes, bytes + CORE_1, sizeof sizes);
+	else if (head[0] != RUN_MAGIC_1)
+		return false;
+	*l = (struct layout){sizes[0], sizes[1]};
+	return head[1] == n && l->core >= CORE_1 && l->start >= START_1 && l->core + l->start + TAIL == n;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What is ours of it, in our form. False: the disk changed it. */
+static bool take_state(struct run_state *st, const uint8_t *bytes, size_t n)
+{
+	struct layout l;
+	uint32_t check;
+	if (!find_layout(bytes, n, &l))
+		return false;
+	memcpy(&check, bytes + l.core + l.start, sizeof check);
+	if (check != (uint32_t)crc32(0, bytes, (uInt)(l.core + l.start)))
+		return false;
+	memcpy(st, bytes, smaller(l.core, CORE));
+	memcpy(&st->start, bytes + l.core, smaller(l.start, sizeof st->start));
+	state_head(st);
+	if (st->start.magic != 0) {
+		st->start.version = EXEC_VERSION;
+		st->start.size = sizeof st->start;
+	}
+	return true;
+}
+
+static bool state_ok(const struct run_state *st)
+{
+	if (!memchr(st->boot, 0, sizeof st->boot))
 		return false;
 	for (int i = 0; i < CGROUP_DIRS; i++)
 		if (!memchr(st->group.dir[i], 0, CGROUP_PATH_CAP))
@@ -115,10 +181,11 @@ int store_load(struct app *a, struct err *e)
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return E_NOT_FOUND;
-	ssize_t n = fd < 0 ? -1 : read(fd, &a->st, sizeof a->st);
+	static uint8_t bytes[RUN_MOST];
+	ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
 	if (fd >= 0)
 		close(fd);
-	if (state_ok(&a->st, n))
+	if (n > 0 && take_state(&a->st, bytes, (size_t)n) && state_ok(&a->st))
 		return E_OK;
 	state_fresh(&a->st);
 	return err_set(e, E_CORRUPT,

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "sys/unixsock.h"
 
@@ -114,6 +115,127 @@ static void who_waits_for_an_end_that_does_not_come_is_told(void **s)
 	stop(false, 1000);
 }
 
+/* What apps/shop/run holds; where its core and its record end (store.c). */
+static struct {
+	uint8_t bytes[20000];
+	size_t n;
+} run;
+enum { CORE_1 = 1160, CORE_2 = CORE_1 + 8, TAIL = 8 };
+
+static FILE *run_open(const char *mode)
+{
+	char path[200];
+	snprintf(path, sizeof path, "%s/apps/shop/run", root);
+	FILE *f = fopen(path, mode);
+	assert_non_null(f);
+	return f;
+}
+
+static void run_read(void)
+{
+	FILE *f = run_open("r");
+	run.n = fread(run.bytes, 1, sizeof run.bytes, f);
+	assert_true(run.n > CORE_2 + TAIL && run.n < sizeof run.bytes - 100);
+	fclose(f);
+}
+
+static void run_write(void)
+{
+	FILE *f = run_open("w");
+	assert_int_equal(fwrite(run.bytes, 1, run.n, f), run.n);
+	fclose(f);
+}
+
+static void put_u32(size_t at, uint32_t v)
+{
+	memcpy(run.bytes + at, &v, sizeof v);
+}
+
+static void run_seal(uint32_t magic)
+{
+	put_u32(0, magic);
+	put_u32(4, (uint32_t)run.n);
+	put_u32(run.n - TAIL, (uint32_t)crc32(0, run.bytes, (uInt)(run.n - TAIL)));
+}
+
+static void run_grow(size_t at, size_t by)
+{
+	memmove(run.bytes + at + by, run.bytes + at, run.n - at);
+	memset(run.bytes + at, 0xaa, by);
+	run.n += by;
+}
+
+/* The first version did not say how long its parts are. */
+static void as_the_first_version_wrote_it(void)
+{
+	memmove(run.bytes + CORE_1, run.bytes + CORE_2, run.n - CORE_2);
+	run.n -= CORE_2 - CORE_1;
+	run_seal(0x57545231);
+}
+
+static void as_a_later_version_may_write_it(void)
+{
+	uint32_t start = (uint32_t)(run.n - TAIL - CORE_2);
+	run_grow(run.n - TAIL, 32);
+	run_grow(CORE_2, 16);
+	put_u32(CORE_1, CORE_2 + 16);
+	put_u32(CORE_1 + 4, start + 32);
+	run_seal(0x57545232);
+}
+
+static int start_known(void)
+{
+	start_record(NULL, NULL);
+	record.activation = 5;
+	record.restart = (struct exec_restart){.tries = 1, .first_ms = 1, .most_ms = 1};
+	assert_int_equal(call(), E_OK);
+	return reply.status.pid;
+}
+
+static void another_exec_wrote(void (*change)(void))
+{
+	int pid = start_known();
+	exec_down(SIGKILL);
+	run_read();
+	change();
+	run_write();
+	exec_up_again();
+	assert_int_equal(status()->run, EXEC_RUN_UP);
+	assert_int_equal(reply.status.pid, pid);
+	assert_int_equal(reply.status.activation, 5);
+	kill(pid, SIGKILL); /* and it knows how to start it */
+	while (status()->restarts == 0)
+		poll(NULL, 0, 5);
+	wait_run(EXEC_RUN_UP);
+	stop(false, 5000);
+}
+
+static void programs_are_kept_over_an_upgrade_and_back(void **s)
+{
+	another_exec_wrote(as_the_first_version_wrote_it);
+	another_exec_wrote(as_a_later_version_may_write_it);
+}
+
+static void what_the_disk_changed_is_not_acted_upon(void **s)
+{
+	const size_t where[] = {0, 4, 60, CORE_1, CORE_1 + 4, CORE_2 + 5000};
+	start_known();
+	exec_down(SIGKILL);
+	run_read();
+	for (size_t i = 0; i < ARRAY_LEN(where); i++) {
+		run.bytes[where[i]] ^= 0x10;
+		run_write();
+		exec_up_again();
+		ask(EXEC_STATUS);
+		assert_int_equal(call(), E_CORRUPT);
+		exec_down(SIGKILL);
+		run.bytes[where[i]] ^= 0x10;
+	}
+	run_write();
+	exec_up_again();
+	stop(false, 5000);
+}
+
 /* 0: there are none; -1: the other side is gone. */
 static ssize_t next_answer(int fd)
 {
@@ -150,6 +272,8 @@ int main(int argc, char **argv)
 		EXEC_CASE(a_start_that_takes_the_host_down_is_counted),
 		EXEC_CASE(what_cannot_be_written_down_is_not_done),
 		EXEC_CASE(who_waits_for_an_end_that_does_not_come_is_told),
+		EXEC_CASE(programs_are_kept_over_an_upgrade_and_back),
+		EXEC_CASE(what_the_disk_changed_is_not_acted_upon),
 		EXEC_CASE(an_answer_that_does_not_fit_ends_its_connection),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
