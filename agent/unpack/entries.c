@@ -59,7 +59,8 @@ static void write_at(int fd, const char *name, const void *p, size_t n, la_int64
 	}
 }
 
-static void write_bytes(struct unpack *u, int fd, const char *name)
+/* `size` is what the header says: a file may end in a hole, of which no block comes. */
+static void write_bytes(struct unpack *u, int fd, const char *name, uint64_t size)
 {
 	const void *p;
 	size_t n;
@@ -75,7 +76,11 @@ static void write_bytes(struct unpack *u, int fd, const char *name)
 	}
 	if (rc != ARCHIVE_EOF)
 		refuse(name, "is damaged or cut");
-	u->bytes_left -= end;
+	if (size > u->bytes_left)
+		refuse(name, "makes the archive larger than was announced");
+	if (size > end && ftruncate(fd, (off_t)size) != 0)
+		disk_failed("lengthen", name);
+	u->bytes_left -= size > end ? size : end;
 }
 
 static void write_file(struct unpack *u, struct archive_entry *en, const char *name)
@@ -86,7 +91,7 @@ static void write_file(struct unpack *u, struct archive_entry *en, const char *n
 		refuse(name, "is there twice");
 	if (fd < 0)
 		disk_failed("create", name);
-	write_bytes(u, fd, name);
+	write_bytes(u, fd, name, (uint64_t)archive_entry_size(en));
 	if (fsync(fd) != 0 || close(fd) != 0)
 		disk_failed("fsync", name);
 }

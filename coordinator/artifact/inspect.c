@@ -67,8 +67,9 @@ static int check_twice(struct inspection *in, const char *name)
 	return E_OK;
 }
 
-/* Counted as they come, not as the header claims: a sparse or lying entry is found by its bytes. */
-static int count_bytes(struct inspection *in, const char *name)
+/* Counted as they come, so a lying entry is found by its bytes; `size`, what the header says, counts the hole
+ * that a file may end in, of which no block comes. */
+static int count_bytes(struct inspection *in, const char *name, uint64_t size)
 {
 	uint64_t most = in->limits->unpacked_bytes != 0 ? in->limits->unpacked_bytes
 							: (uint64_t)UNPACKED_MAX_GIB << 30;
@@ -83,10 +84,12 @@ static int count_bytes(struct inspection *in, const char *name)
 		if (in->r.unpacked_bytes + end > most)
 			return refuse(in, name, "makes the archive unpack to more than its limit");
 	}
-	in->r.unpacked_bytes += end;
 	if (rc != ARCHIVE_EOF)
 		return err_set(in->e, E_CORRUPT, "entry '%.120s' is damaged or cut: %.80s", name,
 			       archive_error_string(in->ar));
+	if (size > most - in->r.unpacked_bytes)
+		return refuse(in, name, "makes the archive unpack to more than its limit");
+	in->r.unpacked_bytes += size > end ? size : end;
 	return E_OK;
 }
 
@@ -108,7 +111,9 @@ static int check_entry(struct inspection *in, struct archive_entry *en)
 	int rc = check_kind(in, en, name);
 	if (rc == E_OK)
 		rc = check_twice(in, name);
-	return rc == E_OK && archive_entry_filetype(en) == AE_IFREG ? count_bytes(in, name) : rc;
+	if (rc != E_OK || archive_entry_filetype(en) != AE_IFREG)
+		return rc;
+	return count_bytes(in, name, (uint64_t)archive_entry_size(en));
 }
 
 static int check_type(struct inspection *in)

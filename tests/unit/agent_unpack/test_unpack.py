@@ -33,20 +33,49 @@ def modes_are_plain(folder):
     return all(stat.S_IMODE(os.lstat(p).st_mode) in (0o644, 0o755, 0o777) for p in pathlib.Path(folder).rglob("*"))
 
 
+def with_a_hole(folder):
+    """What `tar -S` makes of a file that begins and ends with a hole: its name ends in .gz or .zst."""
+    with open(folder / "hole", "wb") as f:
+        f.seek(100000)
+        f.write(b"hello")
+        f.truncate(1 << 20)
+    for end, how in (("gz", "--gzip"), ("zst", "--zstd")):
+        subprocess.run(["tar", "-C", folder, "-S", how, "-cf", folder / f"tar-S.tar.{end}", "hole"], check=True)
+    return [folder / "tar-S.tar.gz", folder / "tar-S.tar.zst"]
+
+
+def holes_are_there(folder, at):
+    want = bytearray(1 << 20)
+    want[at:at + 5] = b"hello"
+    return (pathlib.Path(folder) / "hole").read_bytes() == want
+
+
+def owner_is_ours(folder):
+    return all(os.lstat(p).st_uid == os.geteuid() for p in pathlib.Path(folder).rglob("*"))
+
+
 def main():
     top = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-unpack-"))
     corpus = top / "corpus"
     corpus.mkdir()
     subprocess.run([sys.executable, MAKE, str(corpus)], check=True)
     archives = sorted(a for a in corpus.iterdir() if a.name.split(".")[0] not in ONLY_AT_THE_PUSH)
+    made = top / "made"
+    made.mkdir()
+    archives += with_a_hole(made)
     before = {str(p) for p in top.rglob("*")}
     print(f"1..{len(archives) + 1}")
     for nr, archive in enumerate(archives, 1):
         folder = top / "slot"
         folder.mkdir()
         code, why = unpack(archive, folder)
-        want = code == 0 if archive.name.startswith("good-") else code == 1
-        print(("ok" if want and modes_are_plain(folder) else "not ok"), nr, "-", archive.name, f"# {why}" if not want else "")
+        want = code == 1 if archive.name.startswith("bad-") else code == 0
+        if archive.name.startswith("good-sparse"):
+            want = want and holes_are_there(folder, 4096)
+        if archive.name.startswith("tar-S"):
+            want = want and holes_are_there(folder, 100000)
+        good = want and modes_are_plain(folder) and owner_is_ours(folder)
+        print("ok" if good else "not ok", nr, "-", archive.name, f"# {why}" if not want else "")
         shutil.rmtree(folder)
     outside = {str(p) for p in top.rglob("*")} - before
     print("ok" if not outside else "not ok", len(archives) + 1, "- nothing was written outside", *outside)
