@@ -4,8 +4,11 @@
  *   slots/<digest>/      complete when it has this name (who unpacks renames it in last)
  *   apps/<app>/current   symlink to ../../slots/<digest>
  *   apps/<app>/run       struct run_state, replaced atomically
- *   apps/<app>/output    FIFO that the program writes to; it holds both ends, so the death of exec does not
- * hurt it apps/<app>/output.log, output.log.1
+ *   apps/<app>/output    FIFO that the program writes to; it holds both ends, so it outlives exec
+ *   apps/<app>/output.log, output.log.1
+ *
+ * Without exec the program can write on until the FIFO is full (64 KiB); then its write waits for the next
+ * exec.
  */
 #ifndef AGENT_EXEC_EXEC_H
 #define AGENT_EXEC_EXEC_H

@@ -35,7 +35,11 @@ static const char help[] =
 	"                        without it in exec's own; none: use no cgroups\n"
 	"  --stop-programs       at SIGTERM end all programs; without it they run on and the next exec takes "
 	"them over\n"
-	"  --help                this text\n";
+	"  --version, --help\n"
+	"\n"
+	"Exit codes: 0 ended by a signal, 1 cannot start (why stands on stderr), 64 usage.\n";
+
+enum { EXIT_USAGE = 64 };
 
 struct options {
 	const char *socket, *root, *agent, *cgroup;
@@ -83,11 +87,12 @@ static bool take_options(int argc, char **argv)
 					    {"state-file-allowed", 1, NULL, 'f'},
 					    {"cgroup", 1, NULL, 'c'},
 					    {"stop-programs", 0, NULL, 'p'},
+					    {"version", 0, NULL, 'v'},
 					    {"help", 0, NULL, 'h'},
 					    {NULL, 0, NULL, 0}};
 	for (int o; (o = getopt_long(argc, argv, "", all, NULL)) != -1;) {
-		if (o == 'h') {
-			fputs(help, stdout);
+		if (o == 'h' || o == 'v') {
+			fputs(o == 'h' ? help : "wavetrain-exec " WAVETRAIN_VERSION "\n", stdout);
 			exit(0);
 		}
 		if (!take_option(o))
@@ -184,7 +189,7 @@ int main(int argc, char **argv)
 	log_init("wavetrain-exec", LOG_INFO);
 	if (!take_options(argc, argv)) {
 		fputs(help, stderr);
-		return 2;
+		return EXIT_USAGE;
 	}
 	return make_dirs() && find_agent() && give_slots() ? serve() : 1;
 }

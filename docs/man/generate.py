@@ -37,7 +37,8 @@ no hosts. Nobody else can open the socket."""),
 - /etc/default/wavetrain-exec: WAVETRAIN_EXEC_USERS of the service: who programs may run as; WAVETRAIN_EXEC_BALANCERS: which HAProxy
 and which server state file it may use (none without it)"""),
         ("SIGNALS", """- TERM, INT: end. Programs run on, and the next exec takes them over, unless --stop-programs was given"""),
-        ("SERVICES", """wavetrain-exec.service can be stopped, restarted and killed under running programs. wavetrain-programs.service is the control group
+        ("SERVICES", """wavetrain-exec.service can be stopped, restarted and killed under running programs; one that prints
+more than 64 KiB meanwhile waits for the next exec. wavetrain-programs.service is the control group
 they live in; its stop ends them all."""),
     ],
 }

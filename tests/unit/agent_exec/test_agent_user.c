@@ -98,12 +98,49 @@ static void a_link_in_the_place_of_slots_is_not_followed(void **s)
 	assert_int_equal(make_dir_as(getpwnam("nobody"), "other/after"), EACCES);
 }
 
+/* The exit code; `said` gets what it wrote to stdout. */
+static int run_with(const char *option, const char *value, char said[128])
+{
+	int out[2], how;
+	assert_int_equal(pipe(out), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(out[1], 1);
+		dup2(open("/dev/null", O_WRONLY), 2);
+		execl(exec_path, exec_path, "--socket", sock, "--root", root, option, value, NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	ssize_t n = read(out[0], said, 127);
+	said[n > 0 ? n : 0] = '\0';
+	close(out[0]);
+	assert_int_equal(waitpid(pid, &how, 0), pid);
+	assert_true(WIFEXITED(how));
+	return WEXITSTATUS(how);
+}
+
+static void words_that_it_does_not_know_are_a_usage_error(void **s)
+{
+	static const char *const wrong[][2] = {{"--no-such-option", NULL},
+					       {"surplus", NULL},
+					       {"--cgroup", "relative/path"},
+					       {"--balancer-socket-allowed", "haproxy.sock"},
+					       {"--state-file-allowed", "server-state"}};
+	char said[128];
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_int_equal(run_with(wrong[i][0], wrong[i][1], said), 64);
+	assert_int_equal(run_with("--version", NULL, said), 0);
+	assert_string_equal(said, "wavetrain-exec " WAVETRAIN_VERSION "\n");
+}
+
 int main(int argc, char **argv)
 {
 	PRE(argc == 2);
 	exec_path = argv[1];
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_agents_user_gets_the_slots_and_the_socket_alone, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(words_that_it_does_not_know_are_a_usage_error, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_link_in_the_place_of_slots_is_not_followed, setup,
 						teardown),
