@@ -169,6 +169,7 @@ int records_balance(const struct records_for *f, enum exec_op op, struct exec_re
 	const struct runspec *s = f->spec;
 	struct exec_balancer *b = &out->balancer;
 	begin(f, op, out);
+	b->keep_up = s->lb_min_up;
 	out->timeout_ms = op == EXEC_DRAIN ? millis(s->drain_ms) : UNDRAIN_MS;
 	int rc = copy(b->socket, sizeof(b->socket), s->lb_socket, "traffic.haproxy.socket", e);
 	if (rc == E_OK)

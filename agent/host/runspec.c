@@ -226,6 +226,7 @@ static void read_traffic(struct reading *r, const json_t *top, int64_t drain_ms,
 	out->lb_backend = text_of(r, lb, "backend");
 	out->lb_server = text_of(r, lb, "server");
 	out->lb_state_file = text_of(r, lb, "stateFile");
+	out->lb_min_up = count_of(r, lb, "minUp");
 	out->drain = strings_of(r, commands, "drain");
 	out->undrain = strings_of(r, commands, "undrain");
 	if (commands != NULL && (out->drain.nr == 0 || out->undrain.nr == 0))

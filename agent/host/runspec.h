@@ -64,6 +64,7 @@ struct runspec {
 	struct runspec_hooks after_start;
 	enum runspec_traffic traffic;
 	const char *lb_socket, *lb_backend, *lb_server, *lb_state_file; /* HAProxy; the last may be "" */
+	uint32_t lb_min_up;						/* 0: as exec has it */
 	struct runspec_strings drain, undrain;				/* commands */
 	int64_t drain_ms;
 	bool drain_kills; /* after drain_ms the connections are cut; else the host is given up and put back */

@@ -45,7 +45,12 @@ static json_t *word_json(const struct field *f, const void *at)
 	return v ? json_string(f->words[v - 1]) : NULL;
 }
 
-/* A duration without a default that is 0 was not given. */
+/* A number or duration without a default that is 0 was not given. */
+static json_t *count_json(const struct field *f, uint32_t n)
+{
+	return n || f->dflt ? json_integer(n) : NULL;
+}
+
 static json_t *duration_json(const struct field *f, int64_t ms)
 {
 	char text[SCALAR_CAP];
@@ -67,7 +72,7 @@ static json_t *field_json(const struct field *f, const void *at)
 	case FIELD_BOOL:
 		return json_boolean(*(const bool *)at);
 	case FIELD_COUNT:
-		return json_integer(*(const uint32_t *)at);
+		return count_json(f, *(const uint32_t *)at);
 	case FIELD_DURATION:
 		return duration_json(f, *(const int64_t *)at);
 	case FIELD_SIZE:

@@ -105,6 +105,9 @@ static const struct field haproxy_fields[] = {
 	{"stateFile", FIELD_TEXT, TPL, AT(spec_haproxy, state_file),
 	 .doc = "Server state file to write, so that a reload of HAProxy keeps a drained server drained; one "
 		"that wavetrain-exec allows (`--state-file-allowed`)."},
+	{"minUp", FIELD_COUNT, 0, AT(spec_haproxy, min_up), .min = 1, .max = 100000,
+	 .doc = "Other servers of the backend that must be UP for this one to be drained; the host waits for "
+		"them. Default: 1."},
 };
 GROUP(haproxy, spec_haproxy);
 

@@ -88,6 +88,7 @@ struct spec_haproxy {
 	const char *socket, *backend;
 	const char *server;	/* holds placeholders */
 	const char *state_file; /* NULL: none */
+	uint32_t min_up;	/* other servers; 0: not given, which is 1 */
 };
 struct spec_traffic_hook {
 	bool set;

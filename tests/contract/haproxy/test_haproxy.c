@@ -22,6 +22,8 @@ static pid_t haproxy, app[2];
 static int port[3], listener[2];
 static uv_loop_t loop;
 static int result;
+static uint32_t keep_up = 1;
+static const char *third = ""; /* a line of the configuration */
 
 static int open_listener(int *number)
 {
@@ -66,8 +68,8 @@ static void write_config(void)
 		"  option redispatch\n  retries 3\n  load-server-state-from-file global\n"
 		"frontend f\n  bind 127.0.0.1:%d\n  default_backend be\n"
 		"backend be\n  server s1 127.0.0.1:%d check inter 100ms fall 2 rise 1\n"
-		"  server s2 127.0.0.1:%d check inter 100ms fall 2 rise 1\n",
-		sock, state, port[2], port[0], port[1]);
+		"  server s2 127.0.0.1:%d check inter 100ms fall 2 rise 1\n%s",
+		sock, state, port[2], port[0], port[1], third);
 	fclose(f);
 }
 
@@ -142,7 +144,7 @@ static void on_result(void *ctx, int code, const struct err *e)
 
 static int balance(bool drain, const char *server, uint32_t ms)
 {
-	struct lb_target t = {sock, "be", server, state, 1, ms};
+	struct lb_target t = {sock, "be", server, state, keep_up, ms};
 	result = -1;
 	(drain ? lb_haproxy.drain : lb_haproxy.undrain)(&loop, &t, on_result, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -208,6 +210,21 @@ static void the_last_server_is_never_drained(void **s)
 	assert_int_equal(balance(false, "s1", 5000), E_OK);
 }
 
+static void so_many_stay_up_as_is_asked_for(void **s)
+{
+	third = "  server s3 127.0.0.1:9\n"; /* without a check: UP for HAProxy */
+	keep_up = 2;
+	assert_int_equal(balance(true, "s1", 5000), E_CONFLICT);
+	haproxy_down();
+	write_config();
+	haproxy_up();
+	assert_int_equal(balance(true, "s1", 5000), E_OK);
+	assert_int_equal(balance(true, "s2", 5000), E_CONFLICT);
+	keep_up = 1;
+	assert_int_equal(balance(true, "s2", 5000), E_OK);
+	third = "";
+}
+
 static void names_with_commands_and_unknown_ones_are_refused(void **s)
 {
 	assert_int_equal(balance(true, "s1;disable server be/s2", 5000), E_INVALID);
@@ -267,6 +284,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		CASE(swaps_behind_a_drain_fail_no_request),
 		CASE(the_last_server_is_never_drained),
+		CASE(so_many_stay_up_as_is_asked_for),
 		CASE(names_with_commands_and_unknown_ones_are_refused),
 		CASE(a_stopped_haproxy_is_as_unreachable_as_a_dead_one),
 		CASE(a_restarted_haproxy_still_knows_the_drain),

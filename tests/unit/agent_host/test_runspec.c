@@ -116,7 +116,7 @@ static void traffic_is_read(void **state)
 	assert_int_equal(read_yaml(HEAD "run: { command: [./shop] }\n"
 					"traffic:\n"
 					"  haproxy: { socket: /run/h.sock, backend: be, server: \"{{ host "
-					"}}\", stateFile: /run/h.state }\n"
+					"}}\", stateFile: /run/h.state, minUp: 2 }\n"
 					"  drain: { timeout: 9s, then: kill }\n"),
 			 E_OK);
 	assert_int_equal(spec.traffic, RUNSPEC_HAPROXY);
@@ -127,6 +127,7 @@ static void traffic_is_read(void **state)
 	assert_int_equal(records_balance(&f, EXEC_DRAIN, &r, NULL), E_OK);
 	assert_string_equal(r.balancer.server, "web-1");
 	assert_string_equal(r.balancer.state_file, "/run/h.state");
+	assert_int_equal(r.balancer.keep_up, 2);
 	assert_int_equal(record_check(&r, sizeof(r), NULL), E_OK);
 	assert_int_equal(
 		read_yaml(HEAD "run: { command: [./shop] }\n"
