@@ -3,11 +3,16 @@
 version; the program is started again, as a service manager would. After each: `current` names the old slot or the new one, what serves is what
 `current` names, the rollout ends, and the version is never blamed.
 
-usage: WAVETRAIN_BUILD=build kill_syscalls.py [--of exec|agent] [--stride N] [--first N]   (prints TAP; stride 1 kills at every call)
+The same for the program of the release: strace halts the agent or exec at the k-th file that it renames into place, which is how both write down
+what they are about to do; whatever of the release runs at that step is killed, and who was halted goes on. Here a version may be blamed for one
+thing: that its own program died after it was proven healthy and before its wave was over. From outside that is what a crash looks like.
+
+usage: WAVETRAIN_BUILD=build kill_syscalls.py [--of exec|agent|program] [--stride N] [--first N]   (prints TAP; stride 1 kills at every call)
 """
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -19,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import fleet as f  # noqa: E402
 from tap import Tap  # noqa: E402
 
+DIED_AFTER_PROOF = "became unhealthy after it was healthy"
 PATIENCE = 5.0  # seconds until all is in order again: what a swap may cost when its program is killed in the middle
 
 FILE = """schema: wavetrain/v1
@@ -107,26 +113,67 @@ class Swapper:
         victim.start()
         return True
 
+    def release_bad(self, r):
+        self.fl.co.must("release", "release-bad", "shop", r["version"], "--reason", "it was killed from outside", "--yes")
+
     def kill_at(self, victim, name, k):
         """None when the call did not come that often; else (seconds until all was in order, what went wrong)."""
         tracer = attach(victim, ["-e", f"trace={name}", "-e", f"inject={name}:signal=SIGKILL:when={k}", "-o", "/dev/null"])
         self.deploy(self.other())
         f.wait_for("a kill or the end", lambda: not victim.alive() or self.rollout()["terminal"], seconds=60, step=0.02)
         detach(tracer)
+        return self.ends_well(victim, self.started_again(victim))
+
+    def programs(self):
+        """What runs of the releases, {pid: version}: it stands in its slot."""
+        found = {}
+        for pid in f.children_of(os.getpid()):
+            try:
+                slot = pathlib.Path(os.readlink(f"/proc/{pid}/cwd"))
+            except OSError:
+                continue
+            if slot.parent == self.host.root / "slots":
+                found[pid] = self.slots[slot.name]
+        return found
+
+    def kill_program_at(self, victim, name, k):
+        """As kill_at; the victim is halted, and the program dies."""
+        tracer = attach(victim, ["-e", f"trace={name}", "-e", f"inject={name}:signal=SIGSTOP:when={k}", "-o", "/dev/null"])
+        self.deploy(self.other())
+        f.wait_for("a halt or the end", lambda: halted(victim) or self.rollout()["terminal"], seconds=60, step=0.02)
+        programs = self.programs() if halted(victim) else {}
+        for pid in programs:
+            os.kill(pid, f.signal.SIGKILL)
+        detach(tracer)
+        victim.p.send_signal(f.signal.SIGCONT)
+        return self.ends_well(victim, bool(programs), DIED_AFTER_PROOF if self.other() in programs.values() else None)
+
+    def ends_well(self, victim, killed, excuse=None):
         if self.host.current() not in self.slots:
             return 0, f"current names {self.host.current()}"
-        killed = self.started_again(victim)
         began = time.monotonic()
         r = self.finished()
         # A kill that came together with the end shows itself only now.
         f.wait_for("all is in order", lambda: self.in_order() if not self.started_again(victim) else None, seconds=60)
         self.version = self.slots[self.host.current()]
         wrong = ""
-        if r["target_bad"]:
-            told = [line for line in self.fl.co.must("events", "--limit", "60").splitlines() if "failed" in line]
+        if r["target_bad"] and excuse and excuse in r["reason"]:
+            self.release_bad(r)
+        elif r["target_bad"]:
+            told = [line for line in self.fl.co.must("events").splitlines() if "failed" in line]
             wrong = "the version was blamed: " + " / ".join(told[-3:])
-            self.fl.co.must("release", "release-bad", "shop", r["version"], "--reason", "it was killed from outside", "--yes")
+            self.release_bad(r)
         return (time.monotonic() - began, wrong) if killed else None
+
+
+def halted(victim):
+    """By a signal, and not for the moment that each traced call takes."""
+    for _ in range(10):
+        state = pathlib.Path(f"/proc/{victim.p.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        if state not in "Tt":
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def traced(victim):
@@ -151,14 +198,14 @@ def detach(tracer):
         tracer.wait(timeout=20)
 
 
-def run(s, name, victim, args, tap):
-    counts = s.counts(victim)
+def run(s, name, victim, args, tap, kill, only=""):
+    counts = {n: c for n, c in s.counts(victim).items() if n.startswith(only)}
     points = [(n, k) for n, c in counts.items() for k in range(1, c + 1)][args.first::args.stride]
     print(f"# {name}: {sum(counts.values())} calls of {len(counts)} kinds in one swap; killing at {len(points)} of them", flush=True)
     killed, slowest, slowest_at, wrong = 0, 0.0, "none", []
     for n, k in points:
         try:
-            got = s.kill_at(victim, n, k)
+            got = kill(victim, n, k)
         except TimeoutError as e:
             wrong.append(f"{n} {k}: {e}")
             break
@@ -177,7 +224,7 @@ def run(s, name, victim, args, tap):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--of", choices=["exec", "agent"])
+    p.add_argument("--of", choices=["exec", "agent", "program"])
     p.add_argument("--stride", type=int, default=1)
     p.add_argument("--first", type=int, default=0)
     args, tap, s = p.parse_args(), Tap(), None
@@ -185,7 +232,10 @@ def main():
         s = Swapper()
         for name in ("exec", "agent"):
             if args.of in (None, name):
-                run(s, name, getattr(s.host, name), args, tap)
+                run(s, name, getattr(s.host, name), args, tap, s.kill_at)
+        if args.of in (None, "program"):
+            for name in ("exec", "agent"):
+                run(s, f"program, at the steps of {name}", getattr(s.host, name), args, tap, s.kill_program_at, only="rename")
     except Exception as e:  # noqa: BLE001: whatever it was, the test failed
         tap.early(e)
     finally:

@@ -92,6 +92,7 @@ long_suites() {
 	long long/kill-in-rollouts-100 python3 tests/cluster/kill_in_rollouts.py 100 || status=1
 	long long/kill-exec python3 tests/cluster/kill_syscalls.py --of exec || status=1
 	long long/kill-agent python3 tests/cluster/kill_syscalls.py --of agent || status=1
+	long long/kill-program python3 tests/cluster/kill_syscalls.py --of program || status=1
 	long long/demo-without-drain python3 deploy/demo.d/demo.py --json --no-drain || status=1
 	return $status
 }
