@@ -115,7 +115,6 @@ struct app {
 void store_path(char out[EXEC_FULL_PATH], const struct exec *x, const char *app, const char *leaf);
 void store_slot(char out[EXEC_FULL_PATH], const struct exec *x, const uint8_t digest[DIGEST_LEN]);
 must_check int store_slot_complete(const struct exec *x, const uint8_t digest[DIGEST_LEN], struct err *e);
-must_check int store_write(const char *dir, const char *leaf, const void *bytes, size_t len, struct err *e);
 must_check int store_save(const struct app *a, struct err *e);
 must_check int store_load(struct app *a, struct err *e); /* E_NOT_FOUND: it never ran */
 must_check int store_swap(const struct exec *x, const struct exec_record *r, struct err *e);

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "sys/fsio.h"
+
 /*
  * apps/<app>/run is the core of struct run_state, the record of the start, and a CRC of both. What an older
  * exec wrote is the beginning of our core and of our record, and what a newer one wrote begins with them: so
@@ -57,40 +59,6 @@ int store_slot_complete(const struct exec *x, const uint8_t digest[DIGEST_LEN], 
 	return E_OK;
 }
 
-static int sync_dir(const char *dir, struct err *e)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = E_OK;
-	if (fd < 0 || fsync(fd) != 0)
-		rc = err_sys(e, E_IO, errno, "fsync %s", dir);
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-static int write_synced(const char *path, const void *bytes, size_t len)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return -1;
-	const char *p = bytes;
-	ssize_t n = 0;
-	for (size_t at = 0; at < len; at += (size_t)n)
-		if ((n = write(fd, p + at, len - at)) <= 0)
-			break;
-	int bad = n <= 0 && len > 0 ? -1 : fsync(fd);
-	return close(fd) || bad ? -1 : 0;
-}
-
-int store_write(const char *dir, const char *leaf, const void *bytes, size_t len, struct err *e)
-{
-	char path[EXEC_FULL_PATH + 32], fresh[EXEC_FULL_PATH + 40];
-	snprintf(path, sizeof path, "%s/%s", dir, leaf);
-	snprintf(fresh, sizeof fresh, "%s.new", path);
-	if (write_synced(fresh, bytes, len) != 0 || rename(fresh, path) != 0)
-		return err_sys(e, errno == ENOSPC ? E_NO_SPACE : E_IO, errno, "write %s", path);
-	return sync_dir(dir, e);
-}
-
 static uint32_t state_check(const struct run_state *st)
 {
 	return (uint32_t)crc32(0, (const Bytef *)st, offsetof(struct run_state, check));
@@ -98,12 +66,14 @@ static uint32_t state_check(const struct run_state *st)
 
 int store_save(const struct app *a, struct err *e)
 {
-	char dir[EXEC_FULL_PATH];
+	char path[EXEC_FULL_PATH];
 	struct run_state st;
 	memcpy(&st, &a->st, sizeof st);
 	st.check = state_check(&a->st);
-	store_path(dir, a->x, a->name, "");
-	return store_write(dir, "run", &st, sizeof st, e);
+	store_path(path, a->x, a->name, "run");
+	int rc = fsio_write_atomic(path, &st, sizeof st, 0644, e);
+	/* Whatever is wrong with our own folder, the release is not to blame for it. */
+	return rc == E_OK || rc == E_NO_SPACE ? rc : (e->code = E_IO);
 }
 
 static void state_head(struct run_state *st)
@@ -224,7 +194,7 @@ int store_swap(const struct exec *x, const struct exec_record *r, struct err *e)
 	snprintf(fresh, sizeof fresh, "%s/current.new", dir);
 	snprintf(target, sizeof target, "../../slots/%s", hex_of(r->digest, hex));
 	rc = digest_none(&d) ? unlink_current(current, e) : link_current(current, fresh, target, e);
-	return rc == E_OK ? sync_dir(dir, e) : rc;
+	return rc == E_OK ? fsio_sync_dir_of(current, e) : rc;
 }
 
 void store_boot_id(char out[40])

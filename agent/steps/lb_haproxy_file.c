@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/fsio.h"
+
 enum { PATH_MOST = 256 };
 
 /* The folder of `path`, and in `leaf` the name in it. -1 with errno. */
@@ -22,29 +24,16 @@ static int open_folder(const char *path, const char **leaf)
 	return open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-		if (w < 0 && errno != EINTR)
-			return -1;
-		if (w > 0) {
-			p += w;
-			n -= (size_t)w;
-		}
-	}
-	return 0;
-}
-
 /* Made anew: what was left there by a life that was killed, or put there by somebody, is not written into. */
 static int write_new(int folder, const char *name, const char *text)
 {
 	if (unlinkat(folder, name, 0) != 0 && errno != ENOENT)
 		return -1;
+	struct err e;
 	int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -1;
-	int bad = write_all(fd, text, strlen(text)) != 0 || fsync(fd) != 0;
+	int bad = fsio_write_all(fd, text, strlen(text), &e) != E_OK || fsync(fd) != 0;
 	return close(fd) || bad ? -1 : 0;
 }
 

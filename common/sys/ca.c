@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,8 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+
+#include "sys/fsio.h"
 
 struct ca {
 	EVP_PKEY *key;
@@ -430,38 +431,6 @@ void ca_pair_done(struct ca_pair *pair)
 
 /* files ---------------------------------------- */
 
-static int sync_folder_of(const char *path, struct err *e)
-{
-	char copy[PATH_MAX];
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0) {
-		int errnum = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return err_sys(e, E_IO, errnum, "make %s durable", path);
-	}
-	close(fd);
-	return E_OK;
-}
-
-static bool write_all(int fd, const uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return false;
-		p += w;
-		n -= (size_t)w;
-	}
-	return true;
-}
-
 /* Readers see the old file or the new one, and a key is never readable by others, not even for a moment. */
 static int write_file(const char *path, const struct buf *text, mode_t mode, struct err *e)
 {
@@ -472,11 +441,12 @@ static int write_file(const char *path, const struct buf *text, mode_t mode, str
 	int fd = mkostemp(tmp, O_CLOEXEC); /* made 0600 */
 	if (fd < 0)
 		return err_sys(e, E_IO, errno, "create %s", path);
-	bool ok = write_all(fd, text->data, text->len) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
+	bool ok = fsio_write_all(fd, text->data, text->len, e) == E_OK && fchmod(fd, mode) == 0 &&
+		  fsync(fd) == 0;
 	int errnum = errno;
 	close(fd);
 	if (ok && rename(tmp, path) == 0)
-		return sync_folder_of(path, e);
+		return fsio_sync_dir_of(path, e);
 	if (ok)
 		errnum = errno;
 	unlink(tmp);
