@@ -219,6 +219,10 @@ void dispatch_poll(struct drive *d, struct fleet_host *h, struct token t, const 
 		   struct wall_ms now)
 {
 	const Wavetrain__Agent__Poll *p = e->poll;
+	if (p->n_apps > FLEET_APPS_MAX) {
+		d->ports.drop(d->ports.arg, t.session, "sent the status of more than 64 apps");
+		return;
+	}
 	bool snapshot = p->log_id != d->cfg.log_id;
 	uint64_t after = snapshot ? 0 : p->after_seq;
 	take_status(d, h, e, now);

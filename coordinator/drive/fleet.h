@@ -12,6 +12,8 @@
 #include "coordinator/plan/plan.h"
 #include "proto/agent.pb-c.h"
 
+enum { FLEET_APPS_MAX = 64 }; /* of one host; an agent has room for 16 */
+
 struct fleet_app {
 	struct name name;
 	struct digest running; /* target id; none = nothing runs */

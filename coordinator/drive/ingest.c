@@ -143,6 +143,17 @@ static void propose_results(struct drive *d, struct fleet_host *h, struct token 
 	d->ports.propose(d->ports.arg, &c, committed_cb, p);
 }
 
+/*
+ * What one report may cost the loop: each chunk and each line is an event. The rest is not acknowledged, so
+ * it comes again. An agent puts at most 1024 lines into a chunk.
+ */
+enum { REPORT_COST_MAX = 4096 };
+
+static size_t cost_of(const Wavetrain__Agent__Chunk *c)
+{
+	return 1 + (c->what_case == WAVETRAIN__AGENT__CHUNK__WHAT_LOG ? c->log->n_lines : 0);
+}
+
 void ingest_report(struct drive *d, struct fleet_host *h, struct token t, const envelope *e,
 		   struct wall_ms now)
 {
@@ -150,11 +161,15 @@ void ingest_report(struct drive *d, struct fleet_host *h, struct token t, const 
 	struct task_result *v = arena_array(&d->arena, struct task_result, r->n_chunks);
 	size_t nr = 0;
 	uint64_t up_to = h->acked_chunk;
+	size_t cost = 0;
 	for (size_t i = 0; i < r->n_chunks; i++) {
 		const Wavetrain__Agent__Chunk *c = r->chunks[i];
 		int what = (int)c->what_case;
 		if (c->number <= h->acked_chunk)
 			continue; /* seen before: the acknowledgement was lost on its way */
+		cost += cost_of(c);
+		if (cost > REPORT_COST_MAX)
+			break;
 		up_to = c->number > up_to ? c->number : up_to;
 		if (what == WAVETRAIN__AGENT__CHUNK__WHAT_STEP)
 			on_step(d, h, c, now);
@@ -163,7 +178,9 @@ void ingest_report(struct drive *d, struct fleet_host *h, struct token t, const 
 		else if (what == WAVETRAIN__AGENT__CHUNK__WHAT_RESULT && result_of(&d->arena, h, c, &v[nr]))
 			nr++;
 	}
-	if (nr > 0)
+	if (cost > REPORT_COST_MAX && up_to == h->acked_chunk)
+		d->ports.drop(d->ports.arg, t.session, "sent a chunk of more than 4095 lines");
+	else if (nr > 0)
 		propose_results(d, h, t, e, v, nr, up_to);
 	else
 		acknowledge(d, h, t, e->request_id, up_to);

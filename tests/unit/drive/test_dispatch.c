@@ -103,6 +103,39 @@ static void only_the_whole_of_it_is_a_snapshot(void **state)
 	assert_false(snapshot);
 }
 
+static void poll_with_status_of(size_t apps)
+{
+	enum { MOST = 12000 };
+	static Wavetrain__Agent__AppStatus status[MOST], *v[MOST];
+	static char names[MOST][8];
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Poll p = WAVETRAIN__AGENT__POLL__INIT;
+	for (size_t i = 0; i < apps; i++) {
+		wavetrain__agent__app_status__init(v[i] = &status[i]);
+		snprintf(names[i], sizeof names[i], "a%zu", i);
+		status[i].app = names[i];
+	}
+	p.log_id = 1;
+	p.apps = v;
+	p.n_apps = apps;
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_POLL;
+	e.poll = &p;
+	one_agent_send(&e);
+}
+
+static void a_status_of_more_apps_than_a_host_has_ends_the_session(void **state)
+{
+	const struct name host = test_name("eu-1"), first = test_name("a0"), last = test_name("a63");
+	poll_with_status_of(64);
+	assert_null(one.dropped);
+	assert_non_null(fleet_app(drive_host(one.drive, &host), &last));
+	poll_with_status_of(65);
+	assert_non_null(strstr(one.dropped, "more than 64 apps"));
+	poll_with_status_of(12000);
+	assert_non_null(fleet_app(drive_host(one.drive, &host), &first));
+	one.dropped = NULL;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -110,6 +143,7 @@ int main(void)
 		T(an_answer_of_many_small_assignments_is_cut_at_sixteen),
 		T(an_answer_of_large_files_is_cut_before_the_frame_is_full),
 		T(only_the_whole_of_it_is_a_snapshot),
+		T(a_status_of_more_apps_than_a_host_has_ends_the_session),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

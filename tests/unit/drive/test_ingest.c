@@ -146,6 +146,53 @@ static void each_host_counts_for_itself(void **state)
 	assert_string_equal(lines_told(), "1.0|");
 }
 
+/* Chunks from 1 on, each of so many empty lines. */
+static void report_empty_lines(uint64_t chunks_nr, size_t lines_nr)
+{
+	enum { CHUNKS_MAX = 20, LINES_MAX = 5000 };
+	static char empty[] = "", *lines[LINES_MAX];
+	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
+	Wavetrain__Agent__Report r = WAVETRAIN__AGENT__REPORT__INIT;
+	Wavetrain__Agent__LogLines log = WAVETRAIN__AGENT__LOG_LINES__INIT;
+	Wavetrain__Agent__Chunk c[CHUNKS_MAX], *chunks[CHUNKS_MAX];
+	for (size_t i = 0; i < lines_nr; i++)
+		lines[i] = empty;
+	log.stream = empty;
+	log.lines = lines;
+	log.n_lines = lines_nr;
+	for (uint64_t i = 0; i < chunks_nr; i++) {
+		chunk_init(chunks[i] = &c[i], i + 1);
+		c[i].what_case = WAVETRAIN__AGENT__CHUNK__WHAT_LOG;
+		c[i].log = &log;
+	}
+	r.chunks = chunks;
+	r.n_chunks = chunks_nr;
+	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT;
+	e.report = &r;
+	one_agent_send(&e);
+}
+
+/* As many lines as fit into a frame are not written in one go; what is left over is not acknowledged. */
+static void a_report_is_taken_in_parts_that_the_loop_can_bear(void **state)
+{
+	uint64_t before = events_newest(one.ev);
+	report_empty_lines(20, 1000);
+	assert_int_equal(acked, 4);
+	assert_int_equal(events_newest(one.ev) - before, 4 * 1000);
+	for (int again = 1; again < 5; again++)
+		report_empty_lines(20, 1000);
+	assert_int_equal(acked, 20);
+	assert_int_equal(events_newest(one.ev) - before, 20 * 1000);
+}
+
+static void a_chunk_that_no_agent_makes_ends_the_session(void **state)
+{
+	report_empty_lines(1, 5000);
+	assert_non_null(strstr(one.dropped, "more than 4095 lines"));
+	assert_int_equal(acks, 0);
+	one.dropped = NULL;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -156,6 +203,8 @@ int main(void)
 		T(what_was_not_committed_comes_again_without_its_lines),
 		T(a_host_whose_disk_was_emptied_begins_anew),
 		T(each_host_counts_for_itself),
+		T(a_report_is_taken_in_parts_that_the_loop_can_bear),
+		T(a_chunk_that_no_agent_makes_ends_the_session),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
