@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/scan.h"
+
 static void *alloc_cb(void *arg, size_t n)
 {
 	struct arena *a = arg;
@@ -25,69 +27,10 @@ void envelope_encode(struct buf *out, const envelope *e)
 	out->len += wavetrain__agent__envelope__pack(e, p);
 }
 
-/*
- * protobuf-c turns N bytes into up to 25 N bytes of memory and recurses per level. agent.proto nests at most
- * five levels and has no recursive type, so depth is bounded by the schema; what is left to bound is the
- * number of fields.
- */
-enum { FIELDS_MAX = 32 * 1024 };
-
-static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-	*out = 0;
-	for (unsigned shift = 0; shift < 64 && *p < end; shift += 7) {
-		uint8_t b = *(*p)++;
-		*out |= (uint64_t)(b & 0x7f) << shift;
-		if ((b & 0x80) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool skip_value(const uint8_t **p, const uint8_t *end, unsigned wire_type)
-{
-	uint64_t n = 0;
-	switch (wire_type) {
-	case 0:
-		return varint(p, end, &n);
-	case 1:
-		n = 8;
-		break;
-	case 2:
-		if (!varint(p, end, &n))
-			return false;
-		break;
-	case 5:
-		n = 4;
-		break;
-	default:
-		return false;
-	}
-	if (n > (uint64_t)(end - *p))
-		return false;
-	*p += n;
-	return true;
-}
-
-/* Every byte of a nested message costs at least half a field, so bytes bound what top-level counting does not
- * see. */
-static bool scan(const uint8_t *p, size_t n)
-{
-	const uint8_t *end = p + n;
-	size_t fields = 0;
-	while (p < end) {
-		uint64_t key;
-		if (++fields > FIELDS_MAX || !varint(&p, end, &key) || key >> 3 == 0 ||
-		    !skip_value(&p, end, key & 7))
-			return false;
-	}
-	return true;
-}
-
 const envelope *envelope_decode(struct arena *a, const uint8_t *p, size_t n)
 {
 	uint64_t hi, lo;
-	if (n > ENVELOPE_MAX_BYTES || !scan(p, n))
+	if (n > ENVELOPE_MAX_BYTES || !scan_fits(&wavetrain__agent__envelope__descriptor, p, n))
 		return NULL;
 	ProtobufCAllocator alloc = arena_allocator(a);
 	const envelope *e = wavetrain__agent__envelope__unpack(&alloc, n, p);

@@ -5,6 +5,7 @@
 
 #include "coordinator/admin/admin_conn.h"
 #include "coordinator/admin/commands_frame.h"
+#include "proto/scan.h"
 #include "sys/log.h"
 
 /* ---- life ---- */
@@ -182,7 +183,7 @@ void admin_fail(struct admin_conn *c, int code, const char *hint, const char *fm
 
 static void take_request(struct admin_conn *c, const uint8_t *p, size_t n)
 {
-	c->request = admin__request__unpack(NULL, n, p);
+	c->request = scan_fits(&admin__request__descriptor, p, n) ? admin__request__unpack(NULL, n, p) : NULL;
 	if (!c->request) {
 		admin_fail(c, E_PROTOCOL, "use the wavetrain program of the same release",
 			   "the request is no admin message");
@@ -194,7 +195,7 @@ static void take_request(struct admin_conn *c, const uint8_t *p, size_t n)
 
 static void take_data(struct admin_conn *c, const uint8_t *p, size_t n)
 {
-	Admin__Data *d = admin__data__unpack(NULL, n, p);
+	Admin__Data *d = scan_fits(&admin__data__descriptor, p, n) ? admin__data__unpack(NULL, n, p) : NULL;
 	if (!d) {
 		admin_fail(c, E_PROTOCOL, NULL, "a data frame of the upload cannot be read");
 		return;

@@ -127,7 +127,10 @@ def deep(levels):
 def contents(w):
     cluster = w.good.cluster
     w.hostile("nesting of 5,000 levels", "not an envelope", lambda: said(w, wire.envelope(wire.REPORT, deep(5000), cluster)))
-    w.hostile("40,000 fields", "not an envelope", lambda: said(w, wire.envelope(wire.REPORT, b"", cluster) + wire.message([(5, 1)]) * 40000))
+    w.hostile("70,000 fields", "not an envelope", lambda: said(w, wire.envelope(wire.REPORT, b"", cluster) + wire.message([(5, 1)]) * 70000))
+    w.hostile("20,000 empty chunks", "not an envelope", lambda: said(w, wire.envelope(wire.REPORT, wire.message([(1, b"")]) * 20000, cluster)))
+    apps = wire.message([(4, wire.message([(1, f"a{n}")])) for n in range(12000)])
+    w.hostile("a status of 12,000 apps", "more than 64 apps", lambda: said(w, wire.envelope(wire.POLL, apps, cluster)))
     w.hostile("version 2", "not an envelope", lambda: said(w, wire.envelope(wire.HELLO, b"", cluster, version=2), greet=False))
     w.hostile("a poll before the hello", "before saying hello", lambda: said(w, wire.envelope(wire.POLL, b"", cluster), greet=False))
     w.hostile("what only coordinators say", "only coordinators", lambda: said(w, wire.envelope(wire.DESIRED, b"", cluster)))
