@@ -106,6 +106,14 @@ static void port_drop(void *arg, uint64_t session, const char *why)
 	edge_session_close(peer->session);
 }
 
+static void port_revoke(void *arg, const struct name *host)
+{
+	struct daemon *d = arg;
+	unsigned closed = edge_drop_identity(d->edge, host->s);
+	if (closed > 0)
+		log_info(host->s, "not part of the fleet as it was: %u connections closed", closed);
+}
+
 static uint64_t port_term(void *arg)
 {
 	const struct daemon *d = arg;
@@ -125,6 +133,7 @@ const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)
 				    .answer = port_answer,
 				    .trust = port_trust,
 				    .drop = port_drop,
+				    .revoke = port_revoke,
 				    .term = port_term,
 				    .hint = port_hint};
 	return out;

@@ -220,6 +220,9 @@ static void on_host_change(struct drive *d, const struct name *name)
 			d->ports.drop(d->ports.arg, h->session, "removed from the fleet");
 		fleet_forget(&d->fleet, name);
 	}
+	/* Who subscribed to hints has no session here. And one that was just added has no certificate yet. */
+	if (d->ports.revoke != NULL)
+		d->ports.revoke(d->ports.arg, name);
 	if (live)
 		join_host(d, name);
 }

@@ -27,6 +27,9 @@ struct drive_ports {
 	uint64_t (*term)(void *arg);
 	/* To all that subscribe: `topic` is "REGION/APP/". May be NULL. */
 	void (*hint)(void *arg, const char *topic, const uint8_t *p, size_t n);
+	/* Whoever is connected under this name is no host of the fleet any more, or not this one. May be
+	 * NULL. */
+	void (*revoke)(void *arg, const struct name *host);
 };
 
 #endif

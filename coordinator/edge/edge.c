@@ -11,6 +11,7 @@
 enum {
 	DEFAULT_HANDSHAKES = 64,
 	DEFAULT_PER_ADDRESS = 32,
+	DEFAULT_PER_IDENTITY = 4,
 	DEFAULT_BACKLOG = 4096,
 	DEFAULT_HELLO_MS = 10 * 1000,
 	DEFAULT_TRUST_MS = 30 * 1000,
@@ -159,6 +160,7 @@ static void set_config(struct edge *edge, const struct edge_config *config)
 	c->tls = (struct tls_files){0};
 	DEFAULT(c->handshakes_max, DEFAULT_HANDSHAKES);
 	DEFAULT(c->per_address_max, DEFAULT_PER_ADDRESS);
+	DEFAULT(c->per_identity_max, DEFAULT_PER_IDENTITY);
 	DEFAULT(c->backlog, DEFAULT_BACKLOG);
 	DEFAULT(c->hello_timeout_ms, DEFAULT_HELLO_MS);
 	DEFAULT(c->trust_timeout_ms, DEFAULT_TRUST_MS);
@@ -305,24 +307,6 @@ int edge_reload(struct edge *edge, const struct tls_files *tls, struct err *e)
 }
 
 /* traffic ---------------------------------------- */
-
-unsigned edge_drop_identity(struct edge *edge, const char *name)
-{
-	unsigned dropped = 0;
-
-	for (int list = 0; list < LIST_ENDING; list++) {
-		struct edge_session *s, *next;
-
-		DL_FOREACH_SAFE(edge->lists[list], s, next)
-		{
-			if (strcmp(s->identity.name.s, name) != 0 || session_ending(s))
-				continue;
-			session_end(s, EDGE_REVOKED);
-			dropped++;
-		}
-	}
-	return dropped;
-}
 
 unsigned edge_publish(struct edge *edge, const void *topic, size_t topic_len, const void *msg, size_t len)
 {

@@ -1,7 +1,8 @@
 /*
- * edge.h: the port agents dial. It speaks NNG's SP wire itself on libuv and OpenSSL (docs/decisions/0003-edge.md): a REQ0
- * peer finds a REP0 here, a SUB0 peer a PUB0; any other is refused. TLS 1.3 with certificates on both sides,
- * and the peer's identity is bound to its session before the first byte of SP is looked at.
+ * edge.h: the port agents dial. It speaks NNG's SP wire itself on libuv and OpenSSL
+ * (docs/decisions/0003-edge.md): a REQ0 peer finds a REP0 here, a SUB0 peer a PUB0; any other is refused.
+ * TLS 1.3 with certificates on both sides, and the peer's identity is bound to its session before the first
+ * byte of SP is looked at.
  *
  * The edge does not parse requests. It hands their bytes up and takes replies down; a request may stay
  * unanswered as long as the owner wants (a parked poll). A peer may have two requests outstanding: one poll
@@ -41,6 +42,7 @@ struct edge_token {
 	X(EDGE_OUTPUT_FULL, "the peer does not read its replies")                                            \
 	X(EDGE_DROPPED, "closed by the coordinator")                                                         \
 	X(EDGE_REVOKED, "the identity was revoked")                                                          \
+	X(EDGE_IDENTITY_CAP, "too many connections of this identity; the oldest goes")                       \
 	X(EDGE_SHUTDOWN, "the coordinator stops")
 enum edge_reason {
 	EDGE_REASON_NONE = 0,
@@ -53,15 +55,17 @@ const char *edge_reason_text(enum edge_reason reason);
 
 /* All durations in milliseconds; 0 anywhere below chooses the default in brackets. */
 struct edge_config {
-	const char *address;	  /* numeric, IPv4 or IPv6 */
-	uint16_t port;		  /* 0: any free one, see edge_port */
-	struct tls_files tls;	  /* unused with insecure_for_tests */
-	bool insecure_for_tests;  /* plain TCP for stock NNG peers; refused unless the address is loopback */
-	unsigned handshakes_max;  /* unfinished connections at one time [64]; more wait in the backlog */
-	unsigned per_address_max; /* of those, from one address [32]; more are closed */
-	int backlog;		  /* [4096] */
-	int64_t hello_timeout_ms; /* for TLS handshake and SP hello together [10 000] */
-	int64_t trust_timeout_ms; /* from the SP hello to edge_session_trust, REQ peers only [30 000] */
+	const char *address;	   /* numeric, IPv4 or IPv6 */
+	uint16_t port;		   /* 0: any free one, see edge_port */
+	struct tls_files tls;	   /* unused with insecure_for_tests */
+	bool insecure_for_tests;   /* plain TCP for stock NNG peers; refused unless the address is loopback */
+	unsigned handshakes_max;   /* unfinished connections at one time [64]; more wait in the backlog */
+	unsigned per_address_max;  /* of those, from one address [32]; more are closed */
+	unsigned per_identity_max; /* of connections that proved one name, at least 2 [4]; the oldest is
+				      closed */
+	int backlog;		   /* [4096] */
+	int64_t hello_timeout_ms;  /* for TLS handshake and SP hello together [10 000] */
+	int64_t trust_timeout_ms;  /* from the SP hello to edge_session_trust, REQ peers only [30 000] */
 	size_t untrusted_frame_max; /* bytes of a frame before edge_session_trust [4 KiB] */
 	size_t trusted_frame_max;   /* and after [256 KiB] */
 	size_t output_max;	    /* unsent bytes of one session [1 MiB]; more drops the session */

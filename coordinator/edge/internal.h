@@ -17,7 +17,8 @@ struct edge {
 	struct edge_counters counters;
 	SSL_CTX *ctx; /* NULL: plain */
 	struct edge_session *lists[LIST_NR];
-	bool accept_waits; /* a connection waits because too many are unfinished */
+	struct edge_identity *identities; /* by name; uthash */
+	bool accept_waits;		  /* a connection waits because too many are unfinished */
 	bool closing;
 	unsigned handles; /* open handles and sessions that keep the edge alive */
 	void (*closed)(void *arg);
@@ -29,6 +30,9 @@ struct edge {
 /* session.c tells edge.c: the session moves to another list; a pending one finished; one is gone. */
 void edge_move(struct edge_session *s, enum session_list to);
 void edge_forget(struct edge_session *s);
+/* identity.c: who has proven a name, until its session begins to end. One too many ends the oldest. */
+void identity_bind(struct edge_session *s);
+void identity_unbind(struct edge_session *s);
 /* Unfinished connections from the same address as `s`, itself included. */
 unsigned edge_pending_from(const struct edge *edge, const char *address);
 

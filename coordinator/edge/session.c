@@ -63,6 +63,7 @@ void session_end(struct edge_session *s, enum edge_reason reason)
 {
 	if (s->state == SESSION_CLOSING)
 		return;
+	identity_unbind(s);
 	if (s->state != SESSION_LINGERING) {
 		s->reason = reason;
 		say_goodbye(s);
@@ -84,6 +85,7 @@ void session_end_softly(struct edge_session *s, enum edge_reason reason)
 {
 	if (session_ending(s))
 		return;
+	identity_unbind(s);
 	s->reason = reason;
 	stream_goodbye(&s->stream);
 	bool sent = stream_flush(&s->stream);
@@ -246,6 +248,8 @@ static int bind_identity(struct edge_session *s, struct err *e)
 		rc = err_set(e, E_FENCED, "%s %s generation %llu is not allowed to connect",
 			     tls_role_name(s->identity.role), s->identity.name.s,
 			     (unsigned long long)s->identity.generation);
+	if (!rc)
+		identity_bind(s);
 	return rc;
 }
 

@@ -39,6 +39,8 @@ struct edge_session {
 	enum session_state state;
 	enum session_list list;
 	struct edge_session *prev, *next;
+	struct edge_identity *same;		    /* NULL: its name is not proven, or it is ending */
+	struct edge_session *same_prev, *same_next; /* of this name */
 	uint64_t deadline; /* of PENDING, UNTRUSTED and ENDING, in uv_now() milliseconds */
 	struct sp_decoder decoder;
 	struct tls_identity identity;

@@ -50,6 +50,11 @@ def story(fl):
         tap.check(f"a hint for {region}", (got, app) == (region, "shop"), raw)
         tap.check(f"{region}: it names region, app, sequence and epoch", hint[1] == [region.encode()] and hint[3][0] >= 1 and hint[4][0] >= 1, hint)
         tap.check(f"{region}: and nothing of what is to run", bytes.fromhex(digest) not in raw and b"start" not in raw, raw)
+    fl.co.must("agents", "remove", fl.hosts[0].name, "--reason", "test", f"--confirm={fl.hosts[0].name}")
+    try:
+        tap.check("whoever is removed from the fleet gets no hints any more: the connection ends", sub.ended())
+    except TimeoutError:
+        tap.check("whoever is removed from the fleet gets no hints any more: the connection ends", False)
     sub.close()
 
 

@@ -163,6 +163,55 @@ static void one_address_gets_only_its_share_of_unfinished_connections(void **sta
 	server_stop(&server);
 }
 
+static bool identity_capped(const struct edge_counters *c, uint64_t want)
+{
+	return c->closed[EDGE_IDENTITY_CAP] == want;
+}
+
+/* A host whose connections break half, or a stolen certificate: the newest ones are those that matter. */
+static void one_identity_keeps_only_its_newest_connections(void **state)
+{
+	struct raw crowd[6];
+
+	start((struct edge_config){.per_identity_max = 4, .per_address_max = 1000});
+	for (int i = 0; i < 6; i++)
+		crowd[i] = raw_reach(server.port, good_ctx, RAW_AFTER_SP_HELLO);
+	assert_true(server_wait(&server, identity_capped, 2));
+	assert_int_equal(server_counters(&server).sessions, 4);
+	for (int i = 2; i < 6; i++) {
+		raw_request(&crowd[i], 5, "echo still here");
+		assert_true(raw_reply(&crowd[i], 5, "echo still here"));
+	}
+	uint8_t byte;
+	for (int i = 0; i < 2; i++)
+		assert_false(raw_read(&crowd[i], &byte, 1));
+	for (int i = 0; i < 6; i++)
+		raw_leave(&crowd[i], RAW_CLOSE);
+	assert_true(server_wait(&server, nobody_is_left, 6));
+	assert_a_good_client_is_served();
+	server_stop(&server);
+}
+
+static void a_revoked_identity_loses_its_hints_and_unfinished_connections_too(void **state)
+{
+	static const uint8_t sub_hello[SP_HELLO_LEN] = {0, 'S', 'P', 0, 0, 0x21, 0, 0};
+	uint8_t theirs[SP_HELLO_LEN], byte;
+
+	start((struct edge_config){0});
+	struct raw sub = raw_reach(server.port, good_ctx, RAW_AFTER_HANDSHAKE);
+	assert_true(raw_write(&sub, sub_hello, sizeof(sub_hello)));
+	assert_true(raw_read(&sub, theirs, sizeof(theirs)));
+	struct raw req = raw_reach(server.port, good_ctx, RAW_AFTER_SP_HELLO);
+	assert_int_equal(server_drop(&server, "web-2"), 0);
+	assert_int_equal(server_drop(&server, "web-1"), 2);
+	assert_int_equal(server_drop(&server, "web-1"), 0);
+	assert_false(raw_read(&sub, &byte, 1));
+	assert_false(raw_read(&req, &byte, 1));
+	raw_leave(&sub, RAW_CLOSE);
+	raw_leave(&req, RAW_CLOSE);
+	server_stop(&server);
+}
+
 static bool all_accepted(const struct edge_counters *c, uint64_t want)
 {
 	return c->accepted == want;
@@ -270,6 +319,8 @@ int main(void)
 		cmocka_unit_test(a_session_nobody_trusts_is_dropped_and_a_trusted_one_stays),
 		cmocka_unit_test(a_frame_of_two_to_the_63_is_refused),
 		cmocka_unit_test(one_address_gets_only_its_share_of_unfinished_connections),
+		cmocka_unit_test(one_identity_keeps_only_its_newest_connections),
+		cmocka_unit_test(a_revoked_identity_loses_its_hints_and_unfinished_connections_too),
 		cmocka_unit_test(more_handshakes_than_allowed_wait_their_turn),
 		cmocka_unit_test(a_peer_that_does_not_read_is_dropped),
 		cmocka_unit_test(each_kind_of_wrong_tls_has_its_counter),

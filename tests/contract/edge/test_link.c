@@ -22,7 +22,10 @@ static int start_world(void **state)
 	pki_issue_expired(&pki, &expired, TLS_ROLE_AGENT, "old-1");
 	pki_issue(&other, &stranger, TLS_ROLE_AGENT, "web-1");
 	assert_int_equal(uv_loop_init(&loop), 0);
-	server_start(&server, &(struct edge_config){.address = "127.0.0.1", .tls = coordinator.files});
+	/* All of a fleet have one certificate here. */
+	server_start(&server, &(struct edge_config){.address = "127.0.0.1",
+						    .tls = coordinator.files,
+						    .per_identity_max = 1000});
 	return 0;
 }
 
