@@ -130,6 +130,14 @@ static bool result_of(struct arena *a, struct fleet_host *h, const Wavetrain__Ag
 	return evidence_of(r->evidence, &out->evidence);
 }
 
+/* A report's results are one command; should they be of two rollouts, it is under the trace of the first. */
+static struct trace_id trace_of(struct drive *d, const struct task_result *first)
+{
+	struct deployment dep;
+	bool known = view_deployment(d->st, &d->arena, first->deployment, &dep) == E_OK;
+	return known ? dep.trace : (struct trace_id){0};
+}
+
 static void propose_results(struct drive *d, struct fleet_host *h, struct token t, const envelope *e,
 			    struct task_result *v, size_t nr, uint64_t up_to)
 {
@@ -139,7 +147,7 @@ static void propose_results(struct drive *d, struct fleet_host *h, struct token 
 		.d = d, .host = h->name, .token = t, .request_id = e->request_id, .up_to = up_to};
 	struct command c = {.kind = COMMAND_TASK_RESULTS, .reason = "", .results = {.v = v, .nr = nr}};
 	c.actor = arena_printf(&d->arena, "agent:%s", h->name.s);
-	PRE(bytes_id128(e->trace_id, &c.trace.hi, &c.trace.lo)); /* the decoder has checked its length */
+	c.trace = trace_of(d, v);
 	d->ports.propose(d->ports.arg, &c, committed_cb, p);
 }
 

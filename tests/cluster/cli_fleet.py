@@ -142,6 +142,16 @@ def a_deployment_asks_on_a_terminal_and_draws_in_place(w):
 
 
 @test
+def one_trace_greps_a_whole_rollout_in_the_audit(w):
+    rows = w.co.json("audit", "list", "--limit", "1000")
+    trace = next(r["trace_id"] for r in reversed(rows) if r["verb"] == "deploy")
+    verbs = [r["verb"] for r in rows if r["trace_id"] == trace]
+    want("from the deploy over what was assigned and what hosts answered to the end",
+         {"deploy", "assign", "results", "wave", "rollout"} <= set(verbs), trace, sorted((r["verb"], r["trace_id"]) for r in rows))
+    want("no answer of a host is without one", all(int(r["trace_id"], 16) for r in rows if r["verb"] == "results"), rows)
+
+
+@test
 def no_line_is_wider_than_a_narrow_terminal(w):
     code, out = on_terminal(w, ["deploy", "shop", "1.1", "-e", "prod", "-f", str(w.file), "--yes"], columns=40,
                             env={"LC_ALL": "C", "NO_COLOR": "1"})

@@ -134,6 +134,7 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 					 .after = i == 0 ? 0 : 1ull << (i - 1),
 					 .state = WAVE_PENDING};
 	struct command c = {.kind = COMMAND_DEPLOY,
+			    .trace = f->trace,
 			    .deploy = {.deployment = {.id = {id},
 						      .app = test_name(app),
 						      .env = test_name(f->env == NULL ? "prod" : f->env),

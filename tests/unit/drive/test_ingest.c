@@ -137,6 +137,19 @@ static void a_host_whose_disk_was_emptied_begins_anew(void **state)
 	assert_string_equal(lines_told(), "3.0|1.0|");
 }
 
+/* One id greps the whole journey: an agent says nothing that could break it off. */
+static void results_are_committed_under_the_trace_of_their_rollout(void **state)
+{
+	static const char *const eu[] = {"eu"};
+	test_fleet_shop(&one.f);
+	one.f.trace = (struct trace_id){11, 12};
+	assert_int_equal(test_fleet_deploy(&one.f, 7, "shop", "1.0", eu, 1), E_OK);
+	report(1, 0, 0, true);
+	assert_int_equal(one.proposed.kind, COMMAND_TASK_RESULTS);
+	assert_int_equal(one.proposed.trace.hi, 11);
+	assert_int_equal(one.proposed.trace.lo, 12);
+}
+
 static void each_host_counts_for_itself(void **state)
 {
 	const struct name other = {"eu-2"};
@@ -202,6 +215,7 @@ int main(void)
 		T(the_rest_of_a_chunk_is_told),
 		T(what_was_not_committed_comes_again_without_its_lines),
 		T(a_host_whose_disk_was_emptied_begins_anew),
+		T(results_are_committed_under_the_trace_of_their_rollout),
 		T(each_host_counts_for_itself),
 		T(a_report_is_taken_in_parts_that_the_loop_can_bear),
 		T(a_chunk_that_no_agent_makes_ends_the_session),
