@@ -86,13 +86,22 @@ static void show_apps(struct show *s, const Admin__Apps *m)
 	put_empty(s->out, m->n_v, "No applications yet. Register one: wavetrain app add APP");
 }
 
+static const char *env_runs_text(struct show *s, const Admin__Env *e)
+{
+	const char *out = e->n_apps == 0 ? "-" : "";
+	for (size_t i = 0; i < e->n_apps; i++)
+		out = arena_printf(&s->c->arena, "%s%s%s=%s (%u)", out, i ? "  " : "", e->apps[i]->app,
+				   e->apps[i]->version, e->apps[i]->hosts);
+	return out;
+}
+
 static void show_envs(struct show *s, const Admin__Envs *m)
 {
-	TABLE(s, "ENVIRONMENT", "HOSTS", "SELECTOR", "AGE", "CONFIGURATION");
+	TABLE(s, "ENVIRONMENT", "HOSTS", "SELECTOR", "AGE", "RUNS (HOSTS)", "CONFIGURATION");
 	for (size_t i = 0; i < m->n_v; i++)
 		ROW(m->v[i]->name, number(s, m->v[i]->hosts),
 		    labels_text(s, m->v[i]->selector, m->v[i]->n_selector), age_of(s, m->v[i]->created_at_ms),
-		    m->v[i]->configuration);
+		    env_runs_text(s, m->v[i]), m->v[i]->configuration);
 	cli_table_print(&t, s->out, s->c->out.width);
 	put_empty(s->out, m->n_v, "No environments yet. Register one: wavetrain env add ENV");
 }

@@ -152,6 +152,12 @@ def one_trace_greps_a_whole_rollout_in_the_audit(w):
 
 
 @test
+def an_environment_shows_what_runs_in_it(w):
+    want("on how many hosts", w.co.json("env", "show", "prod")[0]["apps"] == [{"app": "shop", "version": "1.0", "hosts": 4}], w.co.json("env", "show", "prod"))
+    want("in words, too", "shop=1.0 (4)" in w.co.must("env", "show", "prod"), w.co.must("env", "show", "prod"))
+
+
+@test
 def no_line_is_wider_than_a_narrow_terminal(w):
     code, out = on_terminal(w, ["deploy", "shop", "1.1", "-e", "prod", "-f", str(w.file), "--yes"], columns=40,
                             env={"LC_ALL": "C", "NO_COLOR": "1"})

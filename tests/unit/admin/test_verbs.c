@@ -386,6 +386,44 @@ static void a_new_agent_comes_with_its_certificate(void **state)
 	admin__reply__free_unpacked(bundle, NULL);
 }
 
+/* ---- environments ---- */
+
+static void run_on(struct world *w, uint64_t id, const char *version, const char *const *hosts, size_t nr)
+{
+	static const char *const eu[] = {"eu"};
+	assert_int_equal(test_fleet_deploy(&w->f, id, "checkout", version, eu, 1), E_OK);
+	for (size_t i = 0; i < nr; i++) {
+		assert_int_equal(test_fleet_assign(&w->f, id, hosts[i], DIRECTION_FORWARD), E_OK);
+		assert_int_equal(test_fleet_result(&w->f, id, hosts[i], TASK_HEALTHY), E_OK);
+	}
+}
+
+static void assert_run(const Admin__EnvApp *run, const char *version, uint32_t hosts)
+{
+	assert_string_equal(run->app, "checkout");
+	assert_string_equal(run->version, version);
+	assert_int_equal(run->hosts, hosts);
+}
+
+static void an_environment_shows_what_runs_and_on_how_many_hosts(void **state)
+{
+	static const char *const both[] = {"eu-1", "eu-2"};
+	Admin__Request rq;
+	Admin__EnvArgs args = ADMIN__ENV_ARGS__INIT;
+	Admin__Reply *envs = NULL;
+	run_on(*state, 1, "1.0", both, 2);
+	run_on(*state, 2, "2.0", both, 1);
+	world_request(&rq, CMD_ENV_SHOW);
+	args.name = (char *)(uintptr_t) "prod";
+	rq.args_case = ADMIN__REQUEST__ARGS_ENV;
+	rq.env = &args;
+	assert_done(world_ask(*state, &rq, &envs), 0);
+	assert_int_equal(envs->envs->v[0]->n_apps, 2);
+	assert_run(envs->envs->v[0]->apps[0], "1.0", 1);
+	assert_run(envs->envs->v[0]->apps[1], "2.0", 1);
+	admin__reply__free_unpacked(envs, NULL);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -405,6 +443,7 @@ int main(void)
 		T(an_upload_goes_on_where_it_broke),
 		T(an_upload_that_lies_about_its_size_is_refused),
 		T(a_full_store_is_told_and_a_version_keeps_its_bytes),
+		T(an_environment_shows_what_runs_and_on_how_many_hosts),
 		T(a_new_agent_comes_with_its_certificate),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

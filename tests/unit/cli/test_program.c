@@ -189,6 +189,7 @@ static void lists_are_tables_or_json(void **state)
 	assert_int_equal(run("agents show eu-1"), 0);
 	assert_true(said("agent       0.1.0") && said("generation 1") && said("HOST"));
 	assert_int_equal(run("env show prod"), 0);
+	assert_true(said("RUNS (HOSTS)"));
 	assert_int_equal(run("audit list --limit 3"), 0);
 	assert_int_equal(run("history checkout"), 0);
 	assert_int_equal(run("events"), 0);
