@@ -35,7 +35,11 @@ static void then_bundle(struct admin_conn *c, const struct command_reply *reply)
 		return;
 	int rc = ADMIN_OPS(c)->issue_bundle(ADMIN_B(c), &c->arena, &host, reply->generation, &files, &nr, &e);
 	if (rc != E_OK) {
-		admin_fail(c, rc, "the host is registered; run the same command again to get its certificate",
+		admin_fail(c, rc,
+			   arena_printf(&c->arena,
+					"the host is registered without a bundle: wavetrain agents remove %s "
+					"--reason TEXT, then add it again",
+					host.s),
 			   "%s", e.text);
 		return;
 	}

@@ -139,6 +139,13 @@ static bool plain_file_name(const char *s)
 	return s[0] && s[0] != '.' && !strchr(s, '/');
 }
 
+/* The coordinator has issued the bundle and does not keep it: only a new generation has another. */
+static const char *add_again(struct cli *c, const char *first)
+{
+	return arena_printf(&c->arena, "%s, then: wavetrain agents remove %s --reason TEXT, and add it again",
+			    first, word(c, 0));
+}
+
 static int write_file(struct cli *c, const char *dir, const Admin__File *f)
 {
 	const char *path = arena_printf(&c->arena, "%s/%s", dir, f->name);
@@ -147,12 +154,13 @@ static int write_file(struct cli *c, const char *dir, const Admin__File *f)
 				 "the coordinator sent a file with the name '%s'", f->name);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, f->mode & 0777);
 	if (fd < 0)
-		return cli_error(c, EXIT_FAILED, "E_IO", "choose an empty folder: --out FOLDER", "%s: %s",
-				 path, strerror(errno));
+		return cli_error(c, EXIT_FAILED, "E_IO",
+				 add_again(c, "choose an empty folder (--out FOLDER)"), "%s: %s", path,
+				 strerror(errno));
 	ssize_t n = write(fd, f->content.data, f->content.len);
 	int rc = close(fd);
 	if (n != (ssize_t)f->content.len || rc != 0)
-		return cli_error(c, EXIT_FAILED, "E_IO", "free disk space and add the host again",
+		return cli_error(c, EXIT_FAILED, "E_IO", add_again(c, "free disk space"),
 				 "%s could not be written", path);
 	return EXIT_DONE;
 }
@@ -164,8 +172,8 @@ static int write_bundle(struct cli *c, const Admin__Bundle *b)
 	if (!dir)
 		dir = arena_printf(&c->arena, "%s.d", word(c, 0));
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return cli_error(c, EXIT_FAILED, "E_IO", "choose another folder: --out FOLDER", "%s: %s", dir,
-				 strerror(errno));
+		return cli_error(c, EXIT_FAILED, "E_IO", add_again(c, "choose another folder (--out FOLDER)"),
+				 "%s: %s", dir, strerror(errno));
 	for (size_t i = 0; i < b->n_files && rc == EXIT_DONE; i++)
 		rc = write_file(c, dir, b->files[i]);
 	if (rc == EXIT_DONE)

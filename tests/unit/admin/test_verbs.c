@@ -386,6 +386,33 @@ static void a_new_agent_comes_with_its_certificate(void **state)
 	admin__reply__free_unpacked(bundle, NULL);
 }
 
+/* The way out that the error names is one that works. */
+static void a_host_whose_bundle_failed_is_removed_and_added_again(void **state)
+{
+	struct world *w = *state;
+	Admin__Request rq;
+	Admin__HostArgs args = ADMIN__HOST_ARGS__INIT;
+	world_request(&rq, CMD_AGENTS_ADD);
+	args.name = (char *)(uintptr_t) "us-9";
+	args.region = (char *)(uintptr_t) "us";
+	rq.args_case = ADMIN__REQUEST__ARGS_HOST;
+	rq.host = &args;
+	w->issue_code = E_IO;
+	Admin__Reply *r = world_ask(w, &rq, NULL);
+	assert_non_null(strstr(r->error->hint, "wavetrain agents remove us-9 --reason"));
+	assert_error(r, "E_IO");
+	w->issue_code = E_OK;
+	assert_error(world_ask(w, &rq, NULL), "E_EXISTS");
+	world_request(&rq, CMD_AGENTS_REMOVE);
+	rq.args_case = ADMIN__REQUEST__ARGS_HOST;
+	rq.host = &args;
+	assert_done(world_ask(w, &rq, NULL), 0);
+	world_request(&rq, CMD_AGENTS_ADD);
+	rq.args_case = ADMIN__REQUEST__ARGS_HOST;
+	rq.host = &args;
+	assert_done(world_ask(w, &rq, NULL), 0);
+}
+
 /* ---- environments ---- */
 
 static void run_on(struct world *w, uint64_t id, const char *version, const char *const *hosts, size_t nr)
@@ -445,6 +472,7 @@ int main(void)
 		T(a_full_store_is_told_and_a_version_keeps_its_bytes),
 		T(an_environment_shows_what_runs_and_on_how_many_hosts),
 		T(a_new_agent_comes_with_its_certificate),
+		T(a_host_whose_bundle_failed_is_removed_and_added_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

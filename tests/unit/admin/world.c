@@ -173,6 +173,9 @@ static void explain(void *b, struct arena *a, struct deployment_id id, admin_lin
 static int issue(void *b, struct arena *a, const struct name *host, uint64_t generation,
 		 struct admin_file **files, size_t *nr, struct err *e)
 {
+	const struct world *w = b;
+	if (w->issue_code != E_OK)
+		return err_set(e, w->issue_code, "the CA key cannot be read");
 	*files = arena_array(a, struct admin_file, 1);
 	(*files)[0] = (struct admin_file){"agent.key", 0600, (const uint8_t *)"secret", 6};
 	*nr = 1;

@@ -19,6 +19,7 @@ struct world {
 	char dir[64], path[96];
 	enum role role;	  /* given to every peer */
 	int propose_code; /* not E_OK: the log refuses with it */
+	int issue_code;	  /* not E_OK: no bundle can be made */
 	bool hold;	  /* proposals are not answered */
 	unsigned proposed;
 	struct buf upload;     /* what was stored */

@@ -236,6 +236,10 @@ static void an_agents_bundle_is_written_for_its_owner_only(void **state)
 	snprintf(line, sizeof line, "%s/agent.key", bundle);
 	assert_int_equal(access(line, R_OK), 0);
 	assert_true(told("Copy it to the host"));
+	/* Its host is registered already when a bundle cannot be written: the way out is said. */
+	snprintf(line, sizeof line, "agents add us-8 --region us --out %s", bundle);
+	assert_int_equal(run(line), 1);
+	assert_true(told("choose an empty folder") && told("wavetrain agents remove us-8 --reason"));
 }
 
 static void doctor_and_explain_answer(void **state)
