@@ -52,6 +52,9 @@ rollback: {{ auto: true, batch: 50%, floor: 50% }}
 keep: 3
 """
 
+# Fewer than these and the verdict rests on nothing: what watches the story has died, or never saw it.
+ACKED_LEAST, REQUESTS_LEAST = 20, 1000
+
 # 1.2 starts well, answers its probe, and fails it a second and a half later.
 STARTS = {"1.2": "FAIL_AFTER_MS=1500 exec ./demo-service \"$WAVETRAIN_VERSION\"\n"}
 
@@ -61,6 +64,8 @@ class Demo:
         self.args, self.fleet, self.deploys = args, None, []
         self.tty = sys.stdout.isatty() and not args.json
         self.acked = {}
+        self.auditor = threading.Thread(target=self.watch_audit, daemon=True)
+        self.watched = self.served = False  # to the end, by the auditor and by the users
         self.stop = False
 
     def say(self, text):
@@ -151,7 +156,7 @@ class Demo:
 
     def story(self):
         self.set_up()
-        threading.Thread(target=self.watch_audit, daemon=True).start()
+        self.auditor.start()
         for version in ("1.0", "1.1", "1.2", "1.3"):
             self.push(version)
         self.say("1.0 goes everywhere. Nothing runs so far, so nothing has to be drained.")
@@ -168,6 +173,7 @@ class Demo:
         self.say(f"It came back by itself (exit code {code}). 1.2 is marked bad.")
         self.say("1.3 goes out, and the coordinator is killed on the way.")
         self.deploy_and_kill("1.3")
+        self.watched, self.served = self.auditor.is_alive(), self.fleet.load.process.alive()
         counts = self.fleet.load.stop()
         self.stop = True
         return counts
@@ -196,11 +202,20 @@ class Demo:
         for note in counts["failures"][:5]:
             print(f"  failed: {note}")
 
-    def good(self, counts):
+    def faults(self, counts):
+        """What is not as promised, in words."""
         want = [("1.0", "succeeded"), ("1.1", "succeeded"), ("1.2", "rolled_back"), ("1.3", "succeeded")]
-        stories = [(d["version"], d["status"]) for d in self.deploys] == want and self.deploys[2]["regions_touched"] == 1
-        served = counts["requests_failed"] > 0 if self.args.no_drain else counts["requests_failed"] == 0
-        return stories and served and self.lost_transitions() == 0
+        got, lost, failed = [(d["version"], d["status"]) for d in self.deploys], self.lost_transitions(), counts["requests_failed"]
+        promises = {
+            f"the deploys ended as {got}": got == want,
+            "the bad version left its first region": len(got) < 3 or self.deploys[2]["regions_touched"] == 1,
+            "the control without draining lost no request": not self.args.no_drain or failed > 0,
+            f"{failed} requests failed": self.args.no_drain or failed == 0,
+            f"the users died on the way, or sent only {counts['requests_ok']} requests": self.served and counts["requests_ok"] > REQUESTS_LEAST,
+            f"{lost} acknowledged transitions were lost": lost == 0,
+            f"whoever watched the audit died on the way, or saw only {len(self.acked)} transitions": self.watched and len(self.acked) > ACKED_LEAST,
+        }
+        return [text for text, kept in promises.items() if not kept]
 
 
 def main():
@@ -214,7 +229,10 @@ def main():
     try:
         counts = demo.story()
         demo.summary(counts)
-        code = 0 if demo.good(counts) else 1
+        faults = demo.faults(counts)
+        for fault in faults:
+            print(f"the demo failed: {fault}", file=sys.stderr)
+        code = 1 if faults else 0
     except KeyboardInterrupt:
         print("\ninterrupted; cleaning up", file=sys.stderr)
         code = 130
