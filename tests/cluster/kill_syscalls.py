@@ -7,7 +7,8 @@ The same for the program of the release: strace halts the agent or exec at the k
 what they are about to do; whatever of the release runs at that step is killed, and who was halted goes on. Here a version may be blamed for one
 thing: that its own program died after it was proven healthy and before its wave was over. From outside that is what a crash looks like.
 
-usage: WAVETRAIN_BUILD=build kill_syscalls.py [--of exec|agent|program] [--stride N] [--first N]   (prints TAP; stride 1 kills at every call)
+usage: WAVETRAIN_BUILD=build kill_syscalls.py [--of exec|agent|program] [--stride N] [--first N] [--share I/N]   (prints TAP; stride 1 kills at every
+call; with a share only at those whose number has the remainder I, so that N runs side by side kill at all of them)
 """
 import argparse
 import collections
@@ -200,7 +201,8 @@ def detach(tracer):
 
 def run(s, name, victim, args, tap, kill, only=""):
     counts = {n: c for n, c in s.counts(victim).items() if n.startswith(only)}
-    points = [(n, k) for n, c in counts.items() for k in range(1, c + 1)][args.first::args.stride]
+    mine, of = (int(w) for w in args.share.split("/"))
+    points = [(n, k) for n, c in counts.items() for k in range(1, c + 1) if k % of == mine][args.first::args.stride]
     print(f"# {name}: {sum(counts.values())} calls of {len(counts)} kinds in one swap; killing at {len(points)} of them", flush=True)
     killed, slowest, slowest_at, wrong = 0, 0.0, "none", []
     for n, k in points:
@@ -227,6 +229,7 @@ def main():
     p.add_argument("--of", choices=["exec", "agent", "program"])
     p.add_argument("--stride", type=int, default=1)
     p.add_argument("--first", type=int, default=0)
+    p.add_argument("--share", default="0/1", metavar="I/N")
     args, tap, s = p.parse_args(), Tap(), None
     try:
         s = Swapper()

@@ -80,19 +80,28 @@ long() {
 	fi
 }
 
+# Two at a time where they do not disturb each other: simulations have no clock but their own; what kills real programs mostly waits for them, has
+# ports and a folder of its own, and limits of seconds that it stays far below. What measures or needs the whole machine runs alone.
 long_suites() {
-	local status=0
-	long long/sim build/tests/sim/wavetrain-sim --seeds 5000 --start 10000 || status=1
+	local status=0 other
+	long long/sim build/tests/sim/wavetrain-sim --seeds 5000 --start 10000 &
+	other=$!
 	long long/raft-3 build/tests/sim/raft/raft_sim --seeds 1000 --start 10000 --nodes 3 || status=1
 	long long/raft-5 build/tests/sim/raft/raft_sim --seeds 500 --start 10000 --nodes 5 || status=1
+	wait $other || status=1
 	long long/kill-100 python3 tests/cluster/kill_coordinator.py build/coordinator/wavetraind build/coordinator/cli/wavetrain 100 || status=1
 	# A host of its own under a real systemd, as it is installed, with each kind of control groups; the first makes an image.
 	long long/systemd-host-v2 python3 tests/cluster/systemd_host.py v2 || status=1
 	long long/systemd-host-v1 python3 tests/cluster/systemd_host.py v1 || status=1
+	long long/kill-exec python3 tests/cluster/kill_syscalls.py --of exec &
+	other=$!
 	long long/kill-in-rollouts-100 python3 tests/cluster/kill_in_rollouts.py 100 || status=1
-	long long/kill-exec python3 tests/cluster/kill_syscalls.py --of exec || status=1
-	long long/kill-agent python3 tests/cluster/kill_syscalls.py --of agent || status=1
 	long long/kill-program python3 tests/cluster/kill_syscalls.py --of program || status=1
+	wait $other || status=1
+	long long/kill-agent-odd python3 tests/cluster/kill_syscalls.py --of agent --share 1/2 &
+	other=$!
+	long long/kill-agent-even python3 tests/cluster/kill_syscalls.py --of agent --share 0/2 || status=1
+	wait $other || status=1
 	long long/demo-without-drain python3 deploy/demo.d/demo.py --json --no-drain || status=1
 	return $status
 }
