@@ -269,6 +269,23 @@ static void finish(struct run *r, uint64_t id)
 	check_over(r->s.check, id);
 }
 
+static bool is_good(const struct version *v)
+{
+	return !v->crashes_at_start && !v->never_ready && v->unhealthy_after_ms == 0 && v->dies_after_ms == 0;
+}
+
+/* D3: where nothing ever made a probe fail or lie, a good version is never marked bad, whatever became of
+ * hosts, links and the coordinator. */
+static void check_not_blamed(struct run *r, const char *version)
+{
+	const struct version *v = versions_get(&r->s.versions, version);
+	struct bad_mark mark;
+	if (!is_good(v) || r->on[FAULT_PROBE] || r->on[FAULT_STALE] || !coordinator_up(r->s.c))
+		return;
+	if (view_bad(coordinator_state(r->s.c), &r->s.arena, &r->s.app, &v->id, &mark) == E_OK)
+		world_violation(&r->s.w, "%s is good and was marked bad: %s", version, mark.reason);
+}
+
 static void baseline(struct run *r)
 {
 	struct sim_deploy d = {.version = "1.0", .limits = sim_limits()};
@@ -302,7 +319,9 @@ static void faulty_rollout(struct run *r, const char *version)
 		one_fault(r);
 	}
 	heal(r);
+	check_not_blamed(r, version);
 	finish(r, id);
+	check_not_blamed(r, version);
 }
 
 uint64_t seeds_run_one(uint64_t seed, bool verbose, char *violation, size_t cap, uint64_t *steps,
