@@ -27,10 +27,17 @@ static bool in_grace(const struct view *v, struct wall_ms now)
 	return now.v < v->leading_since.v + v->grace_ms;
 }
 
-/* A late host that had the new version running is the version's fault; one that never got so far is not. */
-static enum cause cause_of_lateness(const struct host_view *h)
+/*
+ * A late host that had the new version running is the version's fault; one that never got so far is not. Nor
+ * is one that was not heard in the last tenth of its time: the host itself has given up by then, or proven
+ * it, and the network keeps that from us.
+ */
+static enum cause cause_of_lateness(struct step *s, const struct task *t, const struct host_view *h)
 {
-	return h->step == TASK_SWAPPED || h->step == TASK_PROBING ? CAUSE_VERSION : CAUSE_INFRA;
+	int64_t tenth = (t->deadline.v - t->assigned_at.v) / 10;
+	bool heard = h->heard_at.v >= step_task_deadline(s, t).v - tenth;
+	bool ran = h->step == TASK_SWAPPED || h->step == TASK_PROBING;
+	return heard && ran ? CAUSE_VERSION : CAUSE_INFRA;
 }
 
 static bool judge(struct step *s, size_t i, struct task_result *r)
@@ -49,7 +56,7 @@ static bool judge(struct step *s, size_t i, struct task_result *r)
 	}
 	if (step_past(s, step_task_deadline(s, t)) && !in_grace(s->v, s->now)) {
 		r->state = TASK_FAILED;
-		r->cause = cause_of_lateness(h);
+		r->cause = cause_of_lateness(s, t, h);
 		r->reason = arena_printf(s->a, "not done at its deadline, last seen at %s",
 					 h->step == 0 ? "no step" : sm_name(&task_machine, (int)h->step));
 		return true;

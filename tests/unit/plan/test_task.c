@@ -6,10 +6,12 @@ enum { ASSIGNED = 1000000, TASK = 300000, CAP = 120000, GRACE = 90000 };
 
 static struct arena a;
 static struct plan_update out;
+static struct host_view h;
 
 static int setup(void **state)
 {
 	arena_init(&a);
+	h = (struct host_view){.region = {"eu"}, .avail = AVAIL_DOWN, .step = TASK_STAGED};
 	return 0;
 }
 
@@ -36,7 +38,6 @@ static const struct task_result *look(int64_t leading_since, int64_t now)
 			       .reason = "",
 			       .assigned_at = {ASSIGNED},
 			       .deadline = {ASSIGNED + TASK}};
-	const struct host_view h = {.region = {"eu"}, .avail = AVAIL_DOWN, .step = TASK_STAGED};
 	const struct view v = {.d = &d,
 			       .waves = &w,
 			       .tasks = &t,
@@ -57,6 +58,28 @@ static void a_late_host_fails_at_its_deadline(void **state)
 	assert_non_null(r);
 	assert_int_equal(r->state, TASK_FAILED);
 	assert_int_equal(r->cause, CAUSE_INFRA);
+}
+
+static void only_one_that_says_it_runs_the_new_until_the_end_is_late_by_the_versions_fault(void **state)
+{
+	const struct {
+		enum task_state step;
+		int64_t heard_at;
+		enum cause cause;
+	} cases[] = {
+		{TASK_PROBING, ASSIGNED + TASK - 1000, CAUSE_VERSION},
+		{TASK_SWAPPED, ASSIGNED + TASK - TASK / 10, CAUSE_VERSION},
+		{TASK_PROBING, ASSIGNED + TASK - TASK / 10 - 1, CAUSE_INFRA}, /* it may be proven by now */
+		{TASK_STAGED, ASSIGNED + TASK - 1000, CAUSE_INFRA},
+		{0, ASSIGNED + TASK - 1000, CAUSE_INFRA},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		h.step = cases[i].step;
+		h.heard_at.v = cases[i].heard_at;
+		const struct task_result *r = look(1, ASSIGNED + TASK);
+		assert_non_null(r);
+		assert_int_equal(r->cause, cases[i].cause);
+	}
 }
 
 static void the_time_without_a_coordinator_is_given_back(void **state)
@@ -87,6 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(a_late_host_fails_at_its_deadline),
+		CASE(only_one_that_says_it_runs_the_new_until_the_end_is_late_by_the_versions_fault),
 		CASE(the_time_without_a_coordinator_is_given_back),
 		CASE(not_more_than_the_cap_is_given_back),
 		CASE(nobody_fails_before_it_could_be_heard),
