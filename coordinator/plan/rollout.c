@@ -94,6 +94,18 @@ static bool out_of_time(struct step *s, const char **why)
 	return *why != NULL;
 }
 
+/* Nobody is at work and nothing is decided: what the reasons name forbids it, and this is how long. */
+static void say_stalled(struct step *s)
+{
+	struct wall_ms ends = progress_deadline(s);
+	uint32_t in_hand = 0;
+	for (uint32_t w = 0; w < s->v->d->waves_nr; w++)
+		in_hand += s->waves[w].in_hand;
+	if (in_hand == 0 && ends.v != 0 && s->out->commands_nr == 0)
+		step_reason(s, "rollout", ends,
+			    "is held if no host becomes healthy before its progress deadline");
+}
+
 static const struct wave *failed_wave(const struct step *s)
 {
 	for (uint32_t w = 0; w < s->v->d->waves_nr; w++)
@@ -150,6 +162,7 @@ static void on_running(struct step *s)
 	}
 	if (!waves_step(s) && all_over(s))
 		move(s, ROLLOUT_SUCCEEDED, false, success_text(s));
+	say_stalled(s);
 }
 
 static const struct task *stuck_going_back(const struct step *s)
@@ -179,6 +192,7 @@ static void on_rolling_back(struct step *s)
 		    "takes every host that saw %s back to what it ran before", s->v->d->target.version.s);
 	if (dispatch_back(s))
 		move(s, ROLLOUT_ROLLED_BACK, false, s->v->d->reason);
+	say_stalled(s);
 }
 
 static void on_paused(struct step *s)
