@@ -139,8 +139,10 @@ static void set_regions(struct sim_deploy *d, char *list)
 	char *save;
 	d->regions_nr = 0;
 	for (char *r = strtok_r(list, ",", &save); r != NULL && d->regions_nr < 8;
-	     r = strtok_r(NULL, ",", &save))
-		d->regions[d->regions_nr++] = r;
+	     r = strtok_r(NULL, ",", &save)) {
+		d->beside |= *r == '+' ? SM_TO(d->regions_nr) : 0;
+		d->regions[d->regions_nr++] = r + (*r == '+');
+	}
 }
 
 /* As the deployment file has it: a way back that nobody gave a floor keeps 67%, or this one if it is lower.

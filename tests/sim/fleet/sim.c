@@ -275,7 +275,9 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 	release(s, v);
 	for (size_t w = 0; w < d->regions_nr; w++) {
 		waves[w] = (struct wave){.index = (uint32_t)w,
-					 .after = w == 0 ? 0 : SM_TO(w - 1),
+					 .after = w == 0		       ? 0
+						  : d->beside & SM_TO(w) ? waves[w - 1].after
+									 : SM_TO(w - 1),
 					 .bake_ms = d->bake_ms,
 					 .state = WAVE_PENDING};
 		PRE(name_set(&waves[w].region, d->regions[w]));

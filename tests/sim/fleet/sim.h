@@ -28,6 +28,7 @@ struct sim {
 struct sim_deploy {
 	const char *version;
 	const char *regions[8]; /* in order, each after the one before */
+	uint64_t beside;	/* bit i: but region i begins when the one before it does */
 	size_t regions_nr;
 	struct limits limits;
 	int64_t bake_ms;
