@@ -9,6 +9,7 @@
 #include "coordinator/cli/cli.h"
 
 enum { REDRAW_MS = 100, RECONNECT_MS = 1000, LOST_MS = 60000 };
+enum { LAST_NR = 3, LAST_CAP = 96 };
 
 /*
  * Watching survives the coordinator: when the connection ends without Done, it is opened again with the
@@ -25,6 +26,7 @@ struct watch {
 	size_t drawn_lines;
 	int64_t drawn_ms, deadline_ms;
 	bool stale; /* model is newer than the screen */
+	char last[LAST_NR][LAST_CAP]; /* what happened last, the newest first: a line of the live view */
 	bool ended, wanted_back;
 	int exit_code;
 	struct buf out;
@@ -65,6 +67,19 @@ static size_t put_frame(struct buf *out, const char *text, size_t rows)
 	return lines;
 }
 
+static void put_last(const struct watch *w, struct buf *out, size_t columns)
+{
+	char line[LAST_NR * (LAST_CAP + 3)] = "";
+	for (size_t i = 0; i < LAST_NR && w->last[i][0]; i++) {
+		strcat(line, i ? "   " : "");
+		strcat(line, w->last[i]);
+	}
+	if (line[0] == '\0')
+		return;
+	cli_put_fit(out, line, columns, w->c->out.utf8);
+	buf_puts(out, "\n");
+}
+
 static void redraw(struct watch *w)
 {
 	struct cli_screen s = w->c->out;
@@ -73,6 +88,7 @@ static void redraw(struct watch *w)
 	read_size(&s, &rows);
 	buf_init(&tree);
 	cli_tree(&tree, w->model->rollout, &s, w->c->args.verbose);
+	put_last(w, &tree, s.width);
 	cli_put_cut(&tree, "Ctrl-C detaches, the rollout continues", s.width);
 	buf_puts(&tree, "\n");
 	if (w->drawn_lines)
@@ -93,13 +109,31 @@ static void erase(struct watch *w)
 	w->drawn_lines = 0;
 }
 
+static void lower_state(char *out, size_t cap, const char *state)
+{
+	cli_state_text(out, cap, state);
+	if (out[0] >= 'A' && out[0] <= 'Z')
+		out[0] = (char)(out[0] + 'a' - 'A');
+}
+
+static void remember(struct watch *w, const Admin__Event *e)
+{
+	char at[32], to[40], wave[24] = "";
+	cli_rfc3339(at, sizeof at, e->at_ms);
+	lower_state(to, sizeof to, e->to);
+	if (e->has_wave && !e->host[0])
+		snprintf(wave, sizeof wave, " %u", e->wave + 1);
+	memmove(w->last[1], w->last[0], sizeof w->last - sizeof w->last[0]);
+	snprintf(w->last[0], LAST_CAP, "%.8s %.64s%s %s", at[0] ? at + 11 : "-", e->host[0] ? e->host : e->kind, wave,
+		 to);
+	w->stale = true;
+}
+
 static void event_line(struct watch *w, const Admin__Event *e)
 {
 	char at[32], to[40], id[24], line[512], where[100] = "";
 	cli_rfc3339(at, sizeof at, e->at_ms);
-	cli_state_text(to, sizeof to, e->to);
-	if (to[0] >= 'A' && to[0] <= 'Z')
-		to[0] = (char)(to[0] + 'a' - 'A');
+	lower_state(to, sizeof to, e->to);
 	if (e->has_wave)
 		snprintf(where, sizeof where, "wave-%u ", e->wave + 1);
 	snprintf(line, sizeof line, "%s %s %s%s%s%s%s%s", at[0] ? at + 11 : "-",
@@ -156,6 +190,8 @@ static void take_event(struct watch *w, const Admin__Event *e)
 		take_line(w, e);
 	else if (w->c->args.format == FORMAT_JSONL)
 		json_line(w, "event", &e->base);
+	else if (w->c->args.format == FORMAT_TEXT && w->c->out.animate && !log)
+		remember(w, e);
 	else if (w->c->args.format == FORMAT_TEXT && !w->c->out.animate && (!log || w->c->args.verbose))
 		event_line(w, e);
 }
@@ -167,9 +203,7 @@ static void begin_line(struct watch *w, const Admin__Rollout *r)
 	char at[32], state[40], id[24], line[1024];
 	const char *why = r->n_waiting ? r->waiting[0] : r->reason;
 	cli_rfc3339(at, sizeof at, r->now_ms);
-	cli_state_text(state, sizeof state, r->state);
-	if (state[0] >= 'A' && state[0] <= 'Z')
-		state[0] = (char)(state[0] + 'a' - 'A');
+	lower_state(state, sizeof state, r->state);
 	snprintf(line, sizeof line, "%s %s %s %s in %s is %s, %u of %u hosts done%s%s", at[0] ? at + 11 : "-",
 		 cli_short_id(id, sizeof id, r->id), r->app, r->version, r->env, state, r->hosts_done,
 		 r->hosts_nr, why[0] ? ": " : "", why);

@@ -526,6 +526,24 @@ static void at_a_terminal_a_watch_stays_with_what_is_held(void **state)
 	assert_int_equal(run_tty("watch --timeout 300ms", NULL, ""), 124);
 }
 
+static void two_things_happen(pid_t pid, int turn)
+{
+	if (turn % 400 || admin_connections(w.admin) == 0)
+		return;
+	struct event e = {.kind = EVENT_TASK, .at = w.f.now, .app = {"checkout"}, .host = {"eu-1"}};
+	e.deployment.v = newest;
+	snprintf(e.to, sizeof e.to, "%s", turn % 800 ? "PROBING" : "HEALTHY");
+	events_add(w.events, &e);
+}
+
+static void the_live_view_tells_what_happened_last(void **state)
+{
+	start();
+	view_each_deployment(w.f.st, &w.f.a, first_id, NULL);
+	assert_int_equal(run_tty("watch --timeout 3s", two_things_happen, ""), 124);
+	assert_true(said("eu-1 healthy   ") || said("eu-1 probing   "));
+}
+
 static void interrupt(pid_t pid, int turn)
 {
 	/* It takes interrupts from before it connects on. */
@@ -660,6 +678,7 @@ int main(void)
 		T(a_watch_ends_at_its_timeout),
 		T(without_a_terminal_a_watch_ends_when_only_a_person_can_go_on),
 		T(at_a_terminal_a_watch_stays_with_what_is_held),
+		T(the_live_view_tells_what_happened_last),
 		T(an_interrupt_detaches),
 		T(a_watch_survives_the_coordinator),
 		T(events_come_as_json_lines_with_cursors),
