@@ -112,6 +112,8 @@ int cli_spec_load(struct cli *c, struct buf *out)
 	int rc = E_OK, code = load(c, f, &rc);
 	if (code == EXIT_DONE) {
 		say_diags(f);
+		if (f->overlay_text.len > 0)
+			cli_note(c, "%s with %s", f->path, f->overlay);
 		if (rc == E_OK)
 			spec_render_canonical(&f->spec, out);
 		code = rc == E_OK ? EXIT_DONE : EXIT_SPEC;

@@ -383,6 +383,10 @@ static void an_environment_brings_its_overlay(void **state)
 	environment = "prod";
 	assert_int_equal(run(line), 0);
 	assert_true(told("/deploy.prod.yaml: no errors"));
+	snprintf(line, sizeof line, "plan checkout 2.0 -f %s", spec);
+	assert_int_equal(run(line), 0);
+	assert_true(told("/deploy.yaml with ") && told("/deploy.prod.yaml"));
+	snprintf(line, sizeof line, "lint %s", spec);
 	write_file(overlay, "kep: 4\n");
 	assert_int_equal(run(line), 65);
 	snprintf(line, sizeof line, "deploy checkout 2.0 --yes --detach -f %s", spec);
