@@ -86,7 +86,8 @@ static bool take_option(struct options *o, int c)
 		o->unpack = optarg;
 		return true;
 	case 'm':
-		return number(optarg, UINT64_C(1) << 40, &o->reserve_bytes) && (o->reserve_bytes <<= 20, true);
+		return number(optarg, UINT64_C(1) << 40, &o->reserve_bytes) &&
+		       (o->reserve_bytes <<= 20, true);
 	case 'c':
 		return number(optarg, 60, &o->reconnect_max_s) && o->reconnect_max_s > 0;
 	default:

@@ -34,9 +34,9 @@ must_check int lb_haproxy_admin(const char *text, const char *backend, const cha
 must_check int lb_haproxy_states(const char *text, struct buf *out, struct err *e);
 
 /*
- * What a reload reads back (server-state-file): `text` from its version line on, whole or not at all; blocking.
- * Exec does this as root: the folder is not reached through a link, and neither a link nor anything else that
- * stands in the place of the file, or of the new one beside it, is followed.
+ * What a reload reads back (server-state-file): `text` from its version line on, whole or not at all;
+ * blocking. Exec does this as root: the folder is not reached through a link, and neither a link nor anything
+ * else that stands in the place of the file, or of the new one beside it, is followed.
  */
 must_check int lb_haproxy_write_state(const char *path, const char *text, struct err *e);
 

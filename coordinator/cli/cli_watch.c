@@ -25,7 +25,7 @@ struct watch {
 	Admin__Reply *model; /* newest Rollout */
 	size_t drawn_lines;
 	int64_t drawn_ms, deadline_ms;
-	bool stale; /* model is newer than the screen */
+	bool stale;		      /* model is newer than the screen */
 	char last[LAST_NR][LAST_CAP]; /* what happened last, the newest first: a line of the live view */
 	bool ended, wanted_back;
 	int exit_code;
@@ -124,8 +124,8 @@ static void remember(struct watch *w, const Admin__Event *e)
 	if (e->has_wave && !e->host[0])
 		snprintf(wave, sizeof wave, " %u", e->wave + 1);
 	memmove(w->last[1], w->last[0], sizeof w->last - sizeof w->last[0]);
-	snprintf(w->last[0], LAST_CAP, "%.8s %.64s%s %s", at[0] ? at + 11 : "-", e->host[0] ? e->host : e->kind, wave,
-		 to);
+	snprintf(w->last[0], LAST_CAP, "%.8s %.64s%s %s", at[0] ? at + 11 : "-",
+		 e->host[0] ? e->host : e->kind, wave, to);
 	w->stale = true;
 }
 
@@ -212,8 +212,8 @@ static void begin_line(struct watch *w, const Admin__Rollout *r)
 	cli_flush(&w->out);
 }
 
-/* Paused or held, it stands until a person speaks. Whoever watches at a terminal may be that person; a script would
- * wait for ever, so its watch ends. */
+/* Paused or held, it stands until a person speaks. Whoever watches at a terminal may be that person; a script
+ * would wait for ever, so its watch ends. */
 static bool is_blocked(const struct watch *w)
 {
 	const Admin__Rollout *r = w->model ? w->model->rollout : NULL;

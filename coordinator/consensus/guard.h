@@ -1,7 +1,7 @@
 /*
  * guard.h: what makes libraft 0.15.0 safe. It sits between the engine and its I/O (`struct raft_io`) and
- * corrects what passes. Each rule closes defects that were reproduced in simulation (the list S1, S2, ... at the top of
- * guard.c).
+ * corrects what passes. Each rule closes defects that were reproduced in simulation (the list S1, S2, ... at
+ * the top of guard.c).
  *
  * Use: raft_init(), then guard_install(), then raft_bootstrap()/raft_start(). It owns raft->data. Loop thread
  * only.

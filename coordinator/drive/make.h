@@ -34,8 +34,8 @@ struct make_text {
 	const char *hint;   /* of a failure: what to do next; may be NULL */
 };
 
-/* E_OK, E_SPEC, E_NOT_FOUND, E_INFEASIBLE, E_CONFLICT, E_BAD_DIGEST, E_INVALID, E_TOO_LARGE; on failure error and hint
- * are set. */
+/* E_OK, E_SPEC, E_NOT_FOUND, E_INFEASIBLE, E_CONFLICT, E_BAD_DIGEST, E_INVALID, E_TOO_LARGE; on failure error
+ * and hint are set. */
 must_check int make_deploy(struct state *st, struct arena *a, const struct make_request *rq,
 			   struct command_deploy *out, struct make_text *text);
 

@@ -88,8 +88,8 @@ static void check_region(struct diag_log *log, const struct yaml_node *n, const 
 			 "region '%s' waits for itself (one without 'after' waits for the one above it)",
 			 r->name);
 	else if (r->name && bake && r->bake_ms && (i == 0 || r->after) && !waits_for)
-		diag_add(log, bake->at, 1204, NULL, "region '%s' waits for no other, so it has nothing to bake",
-			 r->name);
+		diag_add(log, bake->at, 1204, NULL,
+			 "region '%s' waits for no other, so it has nothing to bake", r->name);
 }
 
 enum { REGIONS_MAX = 256 }; /* also bounds the search for cycles */

@@ -10,7 +10,6 @@
 #define DAY_MS	     86400000
 #define DEADLINE_MAX (30LL * DAY_MS)
 
-/* clang-format off: one row per key reads better than wrapped initialisers. */
 static const char *const artifact_types[] = {"tar.zst", "tar.gz", NULL};
 static const struct field artifact_fields[] = {
 	{"name", FIELD_NAME, REQ, AT(spec_artifact, name),
@@ -85,8 +84,8 @@ static const struct field strategy_fields[] = {
 	{"floor", FIELD_PERCENT, 0, AT(spec_strategy, floor), .dflt = "90%",
 	 .doc = "Share of hosts that stays available in every group, zone and region; rounds up."},
 	{"failureBudget", FIELD_AMOUNT, 0, AT(spec_strategy, failure_budget), .dflt = "2%",
-	 .doc = "Failed hosts allowed per wave; one more stops the deployment. A share rounds down and may be "
-		"none: 2% of 40 hosts is 0."},
+	 .doc = "Failed hosts allowed per wave; one more stops the deployment. A share rounds down and may "
+		"be none: 2% of 40 hosts is 0."},
 	{"minHealthyTime", FIELD_DURATION, 0, AT(spec_strategy, min_healthy_ms), .dflt = "10s", .max = DAY_MS,
 	 .doc = "A host counts as available after being healthy this long without a break."},
 	{"deadlines", FIELD_GROUP, 0, AT(spec_strategy, deadlines), .group = &deadlines,
@@ -201,7 +200,8 @@ static const struct field run_fields[] = {
 		"wavetrain-exec; where that is root it is refused unless root is allowed, so name one."},
 	{"workdir", FIELD_TEXT, TPL, AT(spec_run, workdir),
 	 .doc = "Working directory. Default: the slot of the version."},
-	{"env", FIELD_ENV, TPL, AT(spec_run, env), .doc = "Environment variables; nothing is inherited. Beside them stand WAVETRAIN_APP, "
+	{"env", FIELD_ENV, TPL, AT(spec_run, env),
+	 .doc = "Environment variables; nothing is inherited. Beside them stand WAVETRAIN_APP, "
 		"WAVETRAIN_VERSION, WAVETRAIN_HOST and WAVETRAIN_REGION, and PATH when it is not given."},
 	{"listen", FIELD_LIST, 0, AT(spec_run, listen), .group = &listener,
 	 .doc = "Sockets opened by wavetrain-exec and handed over (LISTEN_FDS), so no connection is refused "
@@ -217,8 +217,11 @@ static const struct field run_fields[] = {
 GROUP(run, spec_run);
 
 static const struct field probe_fields[] = {
-	{"http", FIELD_TEXT, TPL, AT(spec_probe, http), .doc = "URL to get; its status decides. http:// and this host alone: 127.0.0.1, [::1] or localhost."},
-	{"tcp", FIELD_ADDRESS, TPL, AT(spec_probe, tcp), .doc = "Address to connect to, of this host: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT."},
+	{"http", FIELD_TEXT, TPL, AT(spec_probe, http),
+	 .doc = "URL to get; its status decides. http:// and this host alone: 127.0.0.1, [::1] or "
+		"localhost."},
+	{"tcp", FIELD_ADDRESS, TPL, AT(spec_probe, tcp),
+	 .doc = "Address to connect to, of this host: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT."},
 	{"exec", FIELD_ARGV, TPL, AT(spec_probe, exec), .doc = "Command to run; exit code 0 passes."},
 	{"status", FIELD_RANGE, 0, AT(spec_probe, status), .dflt = "200-399",
 	 .doc = "HTTP status codes that pass."},
@@ -313,7 +316,6 @@ static const struct field top_fields[] = {
 	{"keep", FIELD_COUNT, 0, AT(spec, keep), .dflt = "5", .min = 2, .max = 100,
 	 .doc = "Versions kept on each host, the running one included."},
 };
-/* clang-format on */
 const struct group fields_top = {top_fields, ARRAY_LEN(top_fields), sizeof(struct spec)};
 
 const struct field *fields_find(const struct group *g, const char *name)

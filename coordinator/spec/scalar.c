@@ -94,7 +94,8 @@ bool scalar_address(const char *s)
 
 enum { HOST_CAP = 64 };
 
-/* HOST of HOST:PORT, [IPV6]:PORT or HOST alone, into `host`; gives its length, 0 when there is none that fits. */
+/* HOST of HOST:PORT, [IPV6]:PORT or HOST alone, into `host`; gives its length, 0 when there is none that
+ * fits. */
 static size_t host_of(const char *s, char host[HOST_CAP])
 {
 	size_t n = strcspn(s, *s == '[' ? "]" : ":");

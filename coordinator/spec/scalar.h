@@ -16,8 +16,9 @@ must_check bool scalar_range(const char *s, struct spec_range *r); /* 200 or 200
 /* Templates in addresses are taken on trust: only the host can fill them. */
 bool scalar_address(const char *s); /* HOST:PORT, [IPV6]:PORT */
 enum { SCALAR_LISTEN_CAP = 64 };    /* EXEC_ADDR_CAP of the agent's side */
-bool scalar_listen(const char *s);  /* an address in numbers, as wavetrain-exec takes it: it looks nothing up */
-bool scalar_loopback(const char *s); /* of this host, with a port or without: 127.x, [::1], localhost */
+bool scalar_listen(const char *s);  /* in numbers: wavetrain-exec looks nothing up */
+/* Of this host, with a port or without: 127.x, [::1], localhost. */
+bool scalar_loopback(const char *s);
 bool scalar_env_name(const char *s);
 
 /* The one way the canonical form writes them. */

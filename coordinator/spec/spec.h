@@ -50,7 +50,7 @@ struct spec_region {
 
 enum spec_artifact_type { SPEC_TAR_ZST = 1, SPEC_TAR_GZ };
 struct spec_artifact {
-	const char *name;		/* for people */
+	const char *name;	      /* for people */
 	enum spec_artifact_type type; /* 0: any */
 };
 

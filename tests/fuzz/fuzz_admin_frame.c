@@ -1,7 +1,7 @@
 /*
  * Frames of the admin socket from either side: a server takes requests and data from any local user, the
- * program takes replies from whoever listens on the socket. The first byte says which side, and which command the
- * reply is taken for; replies are also shown as text and as JSON.
+ * program takes replies from whoever listens on the socket. The first byte says which side, and which command
+ * the reply is taken for; replies are also shown as text and as JSON.
  */
 #include <stdint.h>
 #include <stdlib.h>

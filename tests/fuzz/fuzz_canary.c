@@ -1,4 +1,5 @@
-/* A planted overflow behind a magic word: proves that the fuzzing set-up finds what it should (tests/lib/fuzz.sh). */
+/* A planted overflow behind a magic word: proves that the fuzzing set-up finds what it should
+ * (tests/lib/fuzz.sh). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -260,7 +260,7 @@ static void stop(struct coordinator *c)
 	world_cancel(c->w, c->timer);
 	world_cancel(c->w, c->disk);
 	c->timer = c->disk = NULL;
-	c->up = false; /* from here on nothing it says reaches anyone; whoever waits only frees what it holds */
+	c->up = false; /* from here on nothing it says reaches anyone; who waits only frees what it holds */
 	for (struct proposal *p = c->first, *next; p != NULL; p = next) {
 		next = p->next;
 		if (p->done != NULL)

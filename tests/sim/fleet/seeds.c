@@ -32,8 +32,8 @@ struct run {
 	struct sim s;
 	bool on[FAULT_NR];
 	size_t regions;
-	uint64_t beside; /* as in sim_deploy; in one seed of four, so that what other seeds do stays as it is */
-	int smallest; /* hosts of the smallest region or zone: no floor may want all of them */
+	uint64_t beside; /* as in sim_deploy; not 0 in one seed of four */
+	int smallest;	 /* hosts of the smallest region or zone: no floor may want all of them */
 };
 
 static const char *const region_names[] = {"eu", "us", "ap"};

@@ -275,7 +275,7 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 	release(s, v);
 	for (size_t w = 0; w < d->regions_nr; w++) {
 		waves[w] = (struct wave){.index = (uint32_t)w,
-					 .after = w == 0		       ? 0
+					 .after = w == 0		 ? 0
 						  : d->beside & SM_TO(w) ? waves[w - 1].after
 									 : SM_TO(w - 1),
 					 .bake_ms = d->bake_ms,

@@ -47,7 +47,8 @@ void sim_run_ms(struct sim *s, int64_t ms);		    /* until then, or the first vio
 
 bool sim_host_is_live(struct sim *s, const struct sim_host *h); /* in the fleet, not removed */
 
-/* The defaults of the deployment file, scaled to small fleets: batch 1, floor 0, no budget, rollback by itself. */
+/* The defaults of the deployment file, scaled to small fleets: batch 1, floor 0, no budget, rollback by
+ * itself. */
 struct limits sim_limits(void);
 /* The floor of the way back when the file gives none: 67%, or that of the way there where it is lower. */
 permille sim_back_floor(permille floor);

@@ -84,10 +84,12 @@ static void numbers_are_whole_or_refused(void **state)
 	assert_true(parse("events --cursor 18446744073709551615"));
 	assert_true(cli_number(&args, OPT_CURSOR) == UINT64_MAX);
 	assert_int_equal(cli_number(&args, OPT_LIMIT), 0);
-	static const char *const bad[] = {"list --limit abc", "list --limit 0", "list --limit 3x", "history a --limit -1",
-					  "logs --limit 4294967296", "events --cursor x", "watch --cursor 1.5",
-					  "events --cursor 18446744073709551616", "audit list --from +1",
-					  "promote --wave 0", "promote --wave all"};
+	static const char *const bad[] = {"list --limit abc",	     "list --limit 0",
+					  "list --limit 3x",	     "history a --limit -1",
+					  "logs --limit 4294967296", "events --cursor x",
+					  "watch --cursor 1.5",	     "events --cursor 18446744073709551616",
+					  "audit list --from +1",    "promote --wave 0",
+					  "promote --wave all"};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		assert_false(parse(bad[i]));
 		assert_non_null(strstr(why, " takes a number from "));
@@ -100,8 +102,9 @@ static void counts_of_tests_are_whole_or_refused(void **state)
 	assert_true(cli_parse_tests("41/42", &passed, &failed));
 	assert_int_equal(passed, 41);
 	assert_int_equal(failed, 1);
-	static const char *const bad[] = {"12/x", "12", "3/2", "/2", "1/", "1/2/3", "-1/2", "1/4294967296",
-					  "000000000000000000000000000001/2"};
+	static const char *const bad[] = {"12/x", "12",		  "3/2",
+					  "/2",	  "1/",		  "1/2/3",
+					  "-1/2", "1/4294967296", "000000000000000000000000000001/2"};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_false(cli_parse_tests(bad[i], &passed, &failed));
 	assert_false(parse("release push a 1 . --tests 12/x"));

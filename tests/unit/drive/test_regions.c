@@ -4,8 +4,10 @@
 #include "tests/lib/fleet.h"
 
 #define FILE_OF(artifact, regions)                                                                           \
-	"schema: wavetrain/v1\napp: shop\nartifact: " artifact "\ntargets: { labels: {} }\nregions: " regions  \
-	"\nstrategy: { floor: 0% }\nrun: { command: [./shop] }\nhealth: { ready: { tcp: '127.0.0.1:80' } }\n"
+	"schema: wavetrain/v1\napp: shop\nartifact: " artifact                                               \
+	"\ntargets: { labels: {} }\nregions: " regions                                                       \
+	"\nstrategy: { floor: 0% }\nrun: { command: [./shop] }\nhealth: { ready: { tcp: '127.0.0.1:80' } "   \
+	"}\n"
 
 static struct test_fleet f;
 static struct command_deploy made;
@@ -49,8 +51,9 @@ static void assert_wave(size_t i, const char *region, uint64_t after, int64_t ba
 
 static void regions_follow_the_list_where_nothing_else_is_said(void **state)
 {
-	assert_int_equal(make(FILE_OF("{ name: shop }", "[{ name: eu }, { name: us, bake: 1m }, { name: ap }]")),
-			 E_OK);
+	assert_int_equal(
+		make(FILE_OF("{ name: shop }", "[{ name: eu }, { name: us, bake: 1m }, { name: ap }]")),
+		E_OK);
 	assert_wave(0, "eu", 0, 60000);
 	assert_wave(1, "us", 1, 0);
 	assert_wave(2, "ap", 2, 0);
@@ -58,14 +61,16 @@ static void regions_follow_the_list_where_nothing_else_is_said(void **state)
 
 static void regions_go_side_by_side_after_the_same_one_or_after_none(void **state)
 {
-	assert_int_equal(make(FILE_OF("{ name: shop }", "[{ name: eu, after: ap }, { name: us, after: ap, bake: 1m }, "
-							"{ name: ap, after: none }]")),
-			 E_OK);
+	assert_int_equal(
+		make(FILE_OF("{ name: shop }", "[{ name: eu, after: ap }, { name: us, after: ap, bake: 1m }, "
+					       "{ name: ap, after: none }]")),
+		E_OK);
 	assert_wave(0, "ap", 0, 60000);
 	assert_wave(1, "eu", 1, 0);
 	assert_wave(2, "us", 1, 0);
-	assert_int_equal(make(FILE_OF("{ name: shop }", "[{ name: eu }, { name: us, after: none }, { name: ap }]")),
-			 E_OK);
+	assert_int_equal(
+		make(FILE_OF("{ name: shop }", "[{ name: eu }, { name: us, after: none }, { name: ap }]")),
+		E_OK);
 	assert_wave(0, "eu", 0, 0);
 	assert_wave(1, "us", 0, 0);
 	assert_wave(2, "ap", 2, 0);
