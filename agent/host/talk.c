@@ -150,6 +150,7 @@ static void on_again(uv_timer_t *timer)
 	go_on(t);
 }
 
+/* Before the next word, so that what cannot be done or understood is not asked for in a tight loop. */
 static void wait_a_moment(struct talk *t, uint64_t ms)
 {
 	t->waiting = true;
@@ -216,14 +217,18 @@ static void on_desired(struct talk *t, const Wavetrain__Agent__Desired *m)
 		host_texts(t->host);
 	} else
 		log_error("coordinator", "what it assigned is not obeyed: %s", e.text);
+	if (rc != E_OK || m->retry_after_ms > 0)
+		wait_a_moment(t, m->retry_after_ms > 0 ? m->retry_after_ms : AGAIN_MS);
 	arena_done(&a);
 }
 
 static void on_ack(struct talk *t, const Wavetrain__Agent__ReportAck *m)
 {
 	struct err e;
-	if (driver_acked(t->driver, m->acked_chunk, &e) != E_OK)
+	if (driver_acked(t->driver, m->acked_chunk, &e) != E_OK) {
 		log_error("spool", "%s", e.text);
+		wait_a_moment(t, AGAIN_MS);
+	}
 	t->sent_chunk = driver_acked_chunk(t->driver);
 	t->news = t->changed = true; /* more may wait, and what is said now counts */
 }
@@ -263,9 +268,10 @@ static void hear(struct talk *t, const uint8_t *bytes, size_t len)
 	struct arena a;
 	arena_init(&a);
 	const envelope *e = envelope_decode(&a, bytes, len);
-	if (e == NULL || !same_cluster(t, e))
+	if (e == NULL || !same_cluster(t, e)) {
 		log_error("coordinator", "an answer that is none of this cluster's is not heard");
-	else
+		wait_a_moment(t, AGAIN_MS);
+	} else
 		hear_body(t, e);
 	arena_done(&a);
 }

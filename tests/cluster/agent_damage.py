@@ -6,6 +6,7 @@ usage: WAVETRAIN_BUILD=build agent_damage.py [SCENE...]   (prints TAP)
 """
 import os
 import pathlib
+import time
 
 import agent_lib as a
 
@@ -123,6 +124,29 @@ def text_without_coordinator(st):
     st.check("the coordinator, back, mends the file", text.read_bytes() == good)
 
 
+def text_that_cannot_be_kept(st):
+    """A file stands where rendered files are kept, so nothing that is assigned can be obeyed."""
+    h, app = st.hosts[0], st.app("unkept").push("1").up("1").push("2")
+    targets, aside = h.agent_dir / "targets", h.agent_dir / "aside"
+
+    def said():
+        return h.agent.tail(1 << 24).count("is not obeyed")
+    before = said()
+    targets.rename(aside)
+    targets.write_text("")
+    app.begin("2")
+    a.wait_for("the agent says that it does not obey", lambda: said() > before)
+    began, first = time.monotonic(), said()
+    a.wait_for("and says it again", lambda: said() >= first + 3)
+    took = time.monotonic() - began
+    st.check(f"what cannot be kept is asked for again and again, with a pause ({said() - first} times in {took:.1f} s)",
+             (said() - first) / took < 2.5)
+    targets.unlink()
+    aside.rename(targets)
+    r = app.finished()
+    st.check("and is obeyed as soon as it can be kept", r["state"] == "SUCCEEDED" and a.get(app.port) == "2", (r["state"], r["reason"]))
+
+
 def slot_file(st):
     for how, (harm_name, harm) in enumerate(HARM.items()):
         app = st.app(f"slot{how}", {"run": {"restart": {"maxTries": 0}}}).push("1").push("2").up("1")
@@ -189,4 +213,4 @@ def setup(st):
 
 
 if __name__ == "__main__":
-    a.run("damage", [journal, rendered_file, labels, ledger, spool, spool_with_news, text_without_coordinator, slot_file, slot_gone_back_to, run_state], setup=setup)
+    a.run("damage", [journal, rendered_file, labels, ledger, spool, spool_with_news, text_without_coordinator, text_that_cannot_be_kept, slot_file, slot_gone_back_to, run_state], setup=setup)
