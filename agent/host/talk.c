@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/link/link.h"
 #include "base/rng.h"
@@ -318,7 +319,7 @@ static void on_reply(void *arg, const uint8_t *bytes, size_t len)
 static void on_wedged(void *arg)
 {
 	log_error("link", "libnng does not come back from a close; this process ends, the next one goes on");
-	exit(LINK_EXIT_RESTART);
+	_exit(LINK_EXIT_RESTART); /* its threads are alive, and what exit() runs would wait for them */
 }
 
 void talk_reports(struct talk *t)
