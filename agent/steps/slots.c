@@ -110,9 +110,10 @@ static void task_done_cb(uv_work_t *w, int status)
 {
 	struct task *t = container_of(w, struct task, work);
 	struct slots *s = t->s;
-	LIST_REMOVE(t, link); /* its ticket is free again: what follows may be asked for under it */
+	t->ticket = 0; /* free again: what follows may be asked for under it */
 	if (t->cb != NULL)
 		t->cb(t->ctx, t->code, t->code == E_OK ? "" : t->e.text);
+	LIST_REMOVE(t, link); /* only now: whoever closes all in the callback leaves the end of it to us */
 	free(t->paths);
 	free(t);
 	free_when_idle(s);

@@ -588,6 +588,39 @@ static void assert_slots(const char *want)
 	assert_int_equal(partials(), 0);
 }
 
+/* For what is done in the thread pool as well; the address sanitizer sees whoever is freed too early. */
+static void closing_is_fine_when_a_slot_was_verified_or_old_ones_are_gone(void **state)
+{
+	struct outcome o = {0};
+	struct digest d = made('a');
+	assert_int_equal(slots_verify(slots, &d, SLOT_DIGESTS, 1, close_it, &o, &e), E_OK);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(o.calls, 1);
+	open_slots();
+	o = (struct outcome){0};
+	good(&app_a, "ab");
+	slots_free_old(slots, &app_a, 1, NULL, 0, 1, close_it, &o);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(o.calls, 1);
+	open_slots();
+	assert_slots("b");
+}
+
+static void again(void *ctx, int code, const char *detail)
+{
+	struct digest d = made('a');
+	assert_int_equal(slots_verify(slots, &d, SLOT_SIZES, 1, on_end, ctx, &e), E_OK);
+}
+
+static void a_ticket_is_free_again_in_its_callback(void **state)
+{
+	struct outcome o = {0};
+	struct digest d = made('a');
+	assert_int_equal(slots_verify(slots, &d, SLOT_SIZES, 1, again, &o, &e), E_OK);
+	wait_for(&o);
+	assert_int_equal(o.code, E_CORRUPT); /* its manifest is none */
+}
+
 static void the_oldest_go_first(void **state)
 {
 	struct outcome o;
@@ -751,6 +784,8 @@ int main(void)
 		T(damage_is_found_and_named),
 		T(without_its_manifest_a_slot_is_not_trusted),
 		T(unpacking_again_mends_a_slot),
+		T(closing_is_fine_when_a_slot_was_verified_or_old_ones_are_gone),
+		T(a_ticket_is_free_again_in_its_callback),
 		T(the_oldest_go_first),
 		T(a_shared_slot_goes_with_its_last_app),
 		T(what_another_app_kept_or_claimed_stays),
