@@ -87,7 +87,7 @@ static void after_hooks(struct work *w)
 	}
 	w->deadline_ms = now_of(w) + deadline_of(p);
 	if (probe_open(&w->start_probe, w->host->loop, &p->config, &cb, &e) != E_OK)
-		work_end(w, e.code, STEP_CAUSE_VERSION, "start: %s", e.text);
+		work_end(w, e.code, STEP_CAUSE_INFRA, "start: %s", e.text);
 	else
 		look_in(w, deadline_of(p));
 }
@@ -145,7 +145,11 @@ void prove_look(struct work *w)
 				 (long long)deadline_of(&w->spec->start) / 1000);
 		return;
 	}
-	if (p->health == NULL) { /* it died, or cannot be measured: exec or the deadline says more */
+	if (p->health == NULL && p->unmeasured[0] != '\0') {
+		work_end(w, E_INVALID, STEP_CAUSE_INFRA, "%s", p->unmeasured);
+		return;
+	}
+	if (p->health == NULL) { /* it died: exec or the deadline says more */
 		if (now >= w->deadline_ms)
 			work_end(w, E_UNAVAILABLE, STEP_CAUSE_VERSION, "the program does not run");
 		else

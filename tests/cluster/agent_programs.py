@@ -54,6 +54,15 @@ def probe_command_hangs(st):
     st.check("what it forked into another session ended with it", not app.pids())
 
 
+def probe_cannot_be_taken_up(st):
+    """Only the host knows what `{{ host }}` is: an address of no host of its own."""
+    for name, kind in (("farready", "ready"), ("farstart", "start")):
+        app = st.app(name, {"health": {kind: {"http": "http://{{ host }}:80/", **READY}}}).push("1")
+        r = app.deploy("1")
+        st.check(f"a {kind} probe that cannot be taken up is told as that: {r['why']}", "not an address of this host" in r["why"], r["why"])
+        st.check("and no version is blamed for it", r["state"] == "HELD" and not r["target_bad"], (r["state"], r["reason"]))
+
+
 def hook_never_ends(st):
     hook = [("hook", "#!/bin/sh\n(setsid sh -c 'sleep 1000 & sleep 1000' &)\nsetsid sleep 1000 &\nexec sleep 1000\n")]
     app = st.app("hookfork").push("1").up("1")
@@ -255,6 +264,6 @@ def setup(st):
 
 
 if __name__ == "__main__":
-    a.run("programs", [probe_hangs, probe_command_hangs, hook_never_ends, hook_is_missing, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
+    a.run("programs", [probe_hangs, probe_command_hangs, probe_cannot_be_taken_up, hook_never_ends, hook_is_missing, hook_fails, ignores_term, dies_at_once, dies_in_min_healthy_time, dies_in_bake,
                        dies_after_bake, files_and_limits, user_not_allowed, live_probe, start_probe, probe_user, behind_our_back],
           regions={"eu": 1, "us": 1}, setup=setup)
