@@ -32,6 +32,8 @@ struct driver {
 	char journal_dir[PATH_CAP], spool_dir[PATH_CAP], targets_dir[PATH_CAP];
 	struct written written[AGENT_APPS_MAX];
 	size_t written_nr;
+	struct name forgets[AGENT_APPS_MAX]; /* whose records are still to be removed */
+	size_t forgets_nr;
 	bool unsaved; /* a record could not be written: all are, again, in a second */
 	bool busy;
 	bool closing;
@@ -52,9 +54,25 @@ static struct wall_ms wall_now(void)
 /* ---- one update
  * ---------------------------------------------------------------------------------------------------- */
 
+/* Whose place is taken goes first, so that no more apps are on disk than an agent can carry. */
+static bool forget_apps(struct driver *d)
+{
+	struct err e;
+	for (; d->forgets_nr > 0; d->forgets_nr--) {
+		if (journal_remove(d->journal_dir, &d->forgets[d->forgets_nr - 1], &e) == E_OK)
+			continue;
+		log_error("journal", "%s; nothing is done until it is removed", e.text);
+		d->unsaved = true;
+		return false;
+	}
+	return true;
+}
+
 static void save(struct driver *d, const struct agent_record *r)
 {
 	struct err e;
+	if (!forget_apps(d))
+		return;
 	if (journal_write(d->journal_dir, r, &e) != E_OK) {
 		log_error(r->app.s, "journal: %s; nothing is done until it is written", e.text);
 		d->unsaved = true;
@@ -102,6 +120,10 @@ static void put_reports(struct driver *d)
 
 static void obey(struct driver *d)
 {
+	/* Nothing is saved before they are gone, and what is not saved is not forgotten: there is room. */
+	PRE(d->forgets_nr + d->out.forgets_nr <= AGENT_APPS_MAX);
+	for (size_t i = 0; i < d->out.forgets_nr; i++)
+		d->forgets[d->forgets_nr++] = d->out.forgets[i];
 	for (size_t i = 0; i < d->out.journals_nr; i++)
 		save(d, d->out.journals[i]);
 	for (size_t i = 0; i < d->out.cancels_nr; i++)

@@ -71,6 +71,17 @@ int durable_write(const char *dir, const char *leaf, const void *bytes, size_t l
 	return sync_dir(dir, e);
 }
 
+int durable_remove(const char *dir, const char *leaf, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = path_of(path, dir, leaf, "", e);
+	if (rc != E_OK)
+		return rc;
+	if (unlink(path) != 0 && errno != ENOENT)
+		return fail_io(e, errno, "cannot remove", path);
+	return sync_dir(dir, e);
+}
+
 int durable_read(const char *dir, const char *leaf, size_t most, struct buf *b, struct err *e)
 {
 	char path[PATH_MAX];

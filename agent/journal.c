@@ -211,6 +211,13 @@ int journal_write(const char *dir, const struct agent_record *r, struct err *e)
 	return rc;
 }
 
+int journal_remove(const char *dir, const struct name *app, struct err *e)
+{
+	char leaf[NAME_CAP + sizeof(suffix)];
+	snprintf(leaf, sizeof(leaf), "%s%s", app->s, suffix);
+	return durable_remove(dir, leaf, e);
+}
+
 static void mark_unknown(struct agent_record *r, const struct name *app)
 {
 	memset(r, 0, sizeof(*r));

@@ -16,6 +16,8 @@ must_check int journal_decode(struct agent_record *out, const uint8_t *bytes, si
 
 /* Durable when it returns E_OK; on failure the previous record still stands, or this one does. */
 must_check int journal_write(const char *dir, const struct agent_record *r, struct err *e);
+/* Durable; fine when there is none. */
+must_check int journal_remove(const char *dir, const struct name *app, struct err *e);
 /* All records of a directory, in no order. Damaged ones have only `app`, `state` IDLE and `unknown` set.
  * E_TOO_LARGE: more than cap. */
 must_check int journal_load(const char *dir, struct agent_record *v, size_t cap, size_t *nr, struct err *e);

@@ -38,6 +38,27 @@ struct agent_app *inner_add(struct agent *a, const struct name *name)
 	return app;
 }
 
+/* Runs nothing, is to run nothing, and all is said and written. */
+static bool is_idle(const struct agent_app *app)
+{
+	const struct agent_record *r = &app->rec;
+	return app->in_use && app->durable && app->effect.id == 0 && app->next.seq == 0 && !r->unknown &&
+	       agent_at_rest(r) && target_none(&r->runs) && target_none(&r->work.target);
+}
+
+struct agent_app *inner_make_room(struct step_run *run, const struct name *name)
+{
+	struct agent_app *apps = run->a->apps;
+	for (size_t i = 0; i < AGENT_APPS_MAX; i++) {
+		if (!is_idle(&apps[i]))
+			continue;
+		run->out->forgets[run->out->forgets_nr++] = apps[i].rec.app;
+		apps[i].in_use = false;
+		return inner_add(run->a, name);
+	}
+	return NULL;
+}
+
 void inner_persist(struct step_run *run, struct agent_app *app)
 {
 	struct agent_update *out = run->out;
@@ -402,7 +423,7 @@ static int dispatch(struct step_run *run, const struct agent_event *ev)
 int agent_step(struct agent *a, const struct agent_event *ev, struct agent_update *out)
 {
 	struct step_run run = {a, ev->now, out};
-	out->journals_nr = out->cancels_nr = out->effects_nr = out->reports_nr = 0;
+	out->forgets_nr = out->journals_nr = out->cancels_nr = out->effects_nr = out->reports_nr = 0;
 	out->next_at = (struct mono_ms){0};
 	if (!a->booted && ev->kind != AGENT_BOOT)
 		return E_INVALID;

@@ -4,6 +4,8 @@
  * per app.
  *
  * The rule of the driver, in this order, for each update:
+ *  0. remove the records of `forgets`, durably: they made room for others, whose records are not written
+ * before;
  *  1. write and fsync every record of `journals`; then send AGENT_JOURNALED with its app and number. The
  * record's own effect is not in this update: it comes out of that event, so nothing can be done before it is
  * durable;
@@ -229,6 +231,8 @@ struct agent_event {
 };
 
 struct agent_update {
+	struct name forgets[AGENT_APPS_MAX];
+	size_t forgets_nr;
 	const struct agent_record *journals[AGENT_APPS_MAX]; /* valid until the next agent_step */
 	size_t journals_nr;
 	uint64_t cancels[2 * AGENT_APPS_MAX];

@@ -35,6 +35,8 @@ static void overtake(struct step_run *run, struct agent_app *app, const struct a
 int desired_offer(struct step_run *run, const struct agent_assignment *as)
 {
 	struct agent_app *app = inner_add(run->a, &as->app);
+	if (app == NULL)
+		app = inner_make_room(run, &as->app);
 	if (app == NULL) {
 		report_refused(run, as, E_TOO_LARGE,
 			       "this host carries as many apps as an agent can; move one elsewhere");

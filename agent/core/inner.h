@@ -61,6 +61,8 @@ void report_refused(struct step_run *run, const struct agent_assignment *as, int
 /* agent.c */
 struct agent_app *inner_find(struct agent *a, const struct name *app);
 struct agent_app *inner_add(struct agent *a, const struct name *app); /* NULL: full */
+/* The same with the place of an app that runs nothing and is to run nothing: exec knows its fence still. */
+struct agent_app *inner_make_room(struct step_run *run, const struct name *app);
 void inner_persist(struct step_run *run, struct agent_app *app);
 /* Whatever is next for an app with a durable record and no effect outstanding. */
 void inner_settle(struct step_run *run, struct agent_app *app);

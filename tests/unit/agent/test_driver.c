@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/driver.h"
+#include "agent/journal.h"
 #include "tests/lib/test.h"
 
 static uv_loop_t loop;
@@ -296,6 +297,47 @@ static void who_cannot_report_any_more_ends_and_the_next_run_says_it_again(void 
 	buf_done(&b);
 }
 
+static void assign_nothing(int app)
+{
+	struct agent_assignment as = {.seq = (uint64_t)app, .fence = {1, 1, (uint64_t)app}};
+	struct wire_text texts[2] = {0};
+	struct wire_labels labels = {0};
+	snprintf(as.app.s, sizeof(as.app.s), "app-%d", app);
+	const struct wire_desired w = {
+		.up_to_seq = as.seq, .assignments = &as, .texts = texts, .labels = &labels, .nr = 1};
+	assert_int_equal(driver_desired(driver, &w, NULL), E_OK);
+	to_the_end();
+	assert_non_null(agent_find(driver_agent(driver), &as.app));
+}
+
+static size_t apps_on_disk(bool *shop)
+{
+	char path[400];
+	struct agent_record v[AGENT_APPS_MAX];
+	size_t nr = 0;
+	snprintf(path, sizeof(path), "%s/journal", dir);
+	assert_int_equal(journal_load(path, v, ARRAY_LEN(v), &nr, NULL), E_OK);
+	*shop = false;
+	for (size_t i = 0; i < nr; i++)
+		*shop = *shop || strcmp(v[i].app.s, "shop") == 0;
+	return nr;
+}
+
+static void an_app_that_runs_nothing_makes_room_for_another(void **state)
+{
+	bool shop;
+	assert_int_equal(assign(spec), E_OK);
+	to_the_end();
+	for (int i = 2; i <= 3 * AGENT_APPS_MAX; i++) {
+		assign_nothing(i);
+		assert_true(apps_on_disk(&shop) <= AGENT_APPS_MAX && shop);
+	}
+	assert_int_equal(state_now(), AGENT_HEALTHY);
+	close_driver();
+	assert_int_equal(open_driver(), E_OK);
+	assert_int_equal(state_now(), AGENT_HEALTHY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +349,7 @@ int main(void)
 			what_the_disk_changed_is_told_and_mended_by_the_next_assignment, begin, end),
 		cmocka_unit_test_setup_teardown(a_found_target_vouches_for_its_file, begin, end),
 		cmocka_unit_test_setup_teardown(lines_are_told_of_the_work_and_outlive_the_agent, begin, end),
+		cmocka_unit_test_setup_teardown(an_app_that_runs_nothing_makes_room_for_another, begin, end),
 		cmocka_unit_test_setup_teardown(
 			who_cannot_report_any_more_ends_and_the_next_run_says_it_again, begin, end),
 	};
