@@ -191,6 +191,18 @@ def haproxy_restarts(st):
     st.check("and each host serves the new version in traffic", all(a.get(h.port) == "7" for h in st.hosts))
 
 
+def not_allowed(st):
+    """wavetrain-exec takes no balancer from a deployment file that its own command line does not name."""
+    app, b = st.app("denied"), st.fleet.balancers[0]
+    for key, path, option in (("socket", st.folder / "other.sock", "--balancer-socket-allowed"), ("stateFile", st.folder / "other.state", "--state-file-allowed")):
+        haproxy = {"socket": str(b.socket), "backend": "app", "server": st.hosts[0].name} | {key: str(path)}
+        version = {"socket": "1", "stateFile": "2"}[key]
+        r = app.write({"traffic": {"haproxy": haproxy}}).push(version).deploy(version)
+        st.check(f"a {key} that is not allowed: the host is given up, the version is not blamed, and the reason names {option}",
+                 r["state"] != "SUCCEEDED" and not r["target_bad"] and option in r["why"] and str(path) in r["why"], (r["state"], r["why"]))
+        st.check("and nothing is there", not path.exists())
+
+
 def hook_commands(st):
     log = st.folder / "traffic.log"
     say = ["/bin/sh", "-c", f'echo "$0 $WAVETRAIN_HOST $(curl -s -o /dev/null -w "%{{http_code}}" "$URL")" >> {log}']
@@ -221,4 +233,4 @@ def setup(st):
 
 
 if __name__ == "__main__":
-    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
+    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, not_allowed, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
