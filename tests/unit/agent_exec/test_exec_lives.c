@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "sys/child.h"
 #include "sys/unixsock.h"
 
 /* Exec and program end together, and exec comes back, as in a reboot. */
@@ -84,27 +85,44 @@ static void what_cannot_be_written_down_is_not_done(void **s)
 	stop(false, 5000);
 }
 
-static pid_t parent_of(int pid)
+/* A keeper that is halted stands for a process that the kernel does not let go of. */
+static pid_t halt(pid_t keeper)
 {
-	char path[64], text[1024] = "";
-	int parent = 0;
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	FILE *f = fopen(path, "r");
-	assert_non_null(f);
-	assert_non_null(fgets(text, sizeof text, f));
-	fclose(f);
-	assert_int_equal(sscanf(strrchr(text, ')'), ") %*c %d", &parent), 1);
-	return parent;
+	assert_true(keeper > 1);
+	assert_int_equal(kill(keeper, SIGSTOP), 0);
+	return keeper;
 }
 
-/* A keeper that is halted stands for a process that the kernel does not let go of. */
-static void who_waits_for_an_end_that_does_not_come_is_told(void **s)
+static void who_waits_for_the_end_of_a_hook_that_does_not_come_is_told(void **s)
+{
+	ask(EXEC_HOOK);
+	record.timeout_ms = 500;
+	assert_int_equal(record_add_arg(&record, app_path), E_OK);
+	mark();
+	assert_int_equal(call_begin(), E_OK);
+	wait_apps(1);
+	pid_t keeper = halt(child_first(exec_pid));
+	struct exec_record same = record;
+	assert_int_equal(call_end(), E_TIMEOUT);
+	assert_non_null(strstr(reply.text, "does not end"));
+	record = same;
+	assert_int_equal(call_begin(), E_OK);
+	for (int i = 0; i < 20; i++) { /* it is not run a second time for that */
+		uv_run(&loop, UV_RUN_NOWAIT);
+		assert_int_equal(count_apps(), 1);
+	}
+	assert_int_equal(kill(keeper, SIGCONT), 0);
+	assert_int_equal(call_end(), E_TIMEOUT);
+	assert_non_null(strstr(reply.text, "was ended"));
+	assert_int_equal(count_apps(), 0);
+}
+
+static void who_waits_for_the_end_of_a_program_that_does_not_come_is_told(void **s)
 {
 	if (!plain)
-		skip_because("only a keeper can be halted from here");
+		skip_because("a program that has a control group has no keeper to halt");
 	start_ready(NULL);
-	pid_t keeper = parent_of(status()->pid);
-	assert_int_equal(kill(keeper, SIGSTOP), 0);
+	pid_t keeper = halt(child_first(exec_pid));
 	ask(EXEC_STOP);
 	record.timeout_ms = 50;
 	assert_int_equal(call(), E_TIMEOUT);
@@ -271,7 +289,8 @@ int main(int argc, char **argv)
 		EXEC_CASE(reboots_after_long_lives_do_not_use_up_the_restarts),
 		EXEC_CASE(a_start_that_takes_the_host_down_is_counted),
 		EXEC_CASE(what_cannot_be_written_down_is_not_done),
-		EXEC_CASE(who_waits_for_an_end_that_does_not_come_is_told),
+		EXEC_CASE(who_waits_for_the_end_of_a_hook_that_does_not_come_is_told),
+		EXEC_CASE(who_waits_for_the_end_of_a_program_that_does_not_come_is_told),
 		EXEC_CASE(programs_are_kept_over_an_upgrade_and_back),
 		EXEC_CASE(what_the_disk_changed_is_not_acted_upon),
 		EXEC_CASE(an_answer_that_does_not_fit_ends_its_connection),
