@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "coordinator/adapters/store_lmdb.h"
 #include "coordinator/admin/admin_live.h"
 #include "coordinator/artifact/inspect.h"
 #include "coordinator/artifact/store.h"
@@ -226,6 +227,15 @@ static void check_disk(struct daemon *d, struct arena *a, admin_check_fn *each, 
 	each(arg, &c);
 }
 
+static void check_state(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
+{
+	uint64_t used, max;
+	store_lmdb_usage(d->store, &used, &max);
+	struct admin_check c = admin_live_state_check(
+		a, used, max, consensus_applied(d->consensus) - consensus_snapshot(d->consensus));
+	each(arg, &c);
+}
+
 static void check_events(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct event_store_stats s;
@@ -283,6 +293,7 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 				   .fix = "look at the coordinator's log"};
 	each(arg, &lead);
 	check_disk(d, a, each, arg);
+	check_state(d, a, each, arg);
 	check_events(d, a, each, arg);
 	check_certificate(d, a, "certificate", "cert.pem", each, arg);
 	check_certificate(d, a, "ca", "ca.pem", each, arg);

@@ -11,7 +11,7 @@
 #include "sys/log.h"
 
 enum { BOOT_ID_CAP = 64 };
-static const size_t map_bytes = (size_t)4 << 30; /* virtual; the file grows as it is filled */
+static const size_t default_max_bytes = (size_t)4 << 30; /* virtual; the file grows as it is filled */
 
 struct store_lmdb {
 	struct store store;
@@ -22,8 +22,22 @@ struct store_lmdb {
 	MDB_cursor *cursor; /* of txn, for seek */
 };
 
+/* The disk is not at fault, and after a start the next write would say the same. */
+static _Noreturn void give_up_full(const char *what)
+{
+	log_error(
+		"state store",
+		"%s: the state has reached the size that this build allows. Nothing acknowledged is lost: it "
+		"is in the log. Install a build that allows more; what grows and why stands in "
+		"docs/operations.md, \"How large the state may grow\"",
+		what);
+	_exit(70);
+}
+
 static _Noreturn void give_up(const char *what, int rc)
 {
+	if (rc == MDB_MAP_FULL)
+		give_up_full(what);
 	log_error("state store",
 		  "%s: %s; the process stops so that nothing false is said. Free space or replace the disk, "
 		  "then start "
@@ -222,7 +236,7 @@ static int open_databases(struct store_lmdb *m)
 	return rc;
 }
 
-static int open_env(struct store_lmdb *m, const char *dir)
+static int open_env(struct store_lmdb *m, const char *dir, size_t max_bytes)
 {
 	/* Never MDB_WRITEMAP: a full disk would be SIGBUS, and a stray pointer would write the database. */
 	const unsigned flags = MDB_NOSYNC | MDB_NOTLS;
@@ -230,7 +244,7 @@ static int open_env(struct store_lmdb *m, const char *dir)
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(m->env, 1);
 	if (rc == 0)
-		rc = mdb_env_set_mapsize(m->env, map_bytes);
+		rc = mdb_env_set_mapsize(m->env, max_bytes);
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(m->env, 16);
 	if (rc == 0)
@@ -249,6 +263,11 @@ static void free_store(struct store_lmdb *m)
 
 int store_lmdb_open(struct store **out, const char *dir, struct err *e)
 {
+	return store_lmdb_open_up_to(out, dir, default_max_bytes, e);
+}
+
+int store_lmdb_open_up_to(struct store **out, const char *dir, size_t max_bytes, struct err *e)
+{
 	static const struct store_ops ops = {.get = lmdb_get,
 					     .put = lmdb_put,
 					     .del = lmdb_del,
@@ -261,13 +280,24 @@ int store_lmdb_open(struct store **out, const char *dir, struct err *e)
 	m->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = m->dir < 0 ? errno : judge(m->dir);
 	if (rc == 0)
-		rc = open_env(m, dir);
+		rc = open_env(m, dir, max_bytes);
 	if (rc != 0) {
 		free_store(m);
 		return err_set(e, E_IO, "state store in %s: %s", dir, mdb_strerror(rc));
 	}
 	*out = &m->store;
 	return E_OK;
+}
+
+void store_lmdb_usage(struct store *s, uint64_t *used, uint64_t *max)
+{
+	struct store_lmdb *m = lmdb_of(s);
+	MDB_envinfo info;
+	MDB_stat stat;
+	must("look at the size", mdb_env_info(m->env, &info));
+	must("look at the size", mdb_env_stat(m->env, &stat));
+	*used = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+	*max = info.me_mapsize;
 }
 
 void store_lmdb_close(struct store *s, bool clean)

@@ -11,8 +11,12 @@
 #include "base/err.h"
 #include "coordinator/state/store.h"
 
-/* `dir` exists and belongs to this process. */
+/* `dir` exists and belongs to this process. The state may grow to 4 GiB there. */
 must_check int store_lmdb_open(struct store **out, const char *dir, struct err *e);
+/* The same with another limit, a multiple of 4 KiB. */
+must_check int store_lmdb_open_up_to(struct store **out, const char *dir, size_t max_bytes, struct err *e);
+/* Bytes of the file that were ever in use, and how many there may be: the process ends when they are full. */
+void store_lmdb_usage(struct store *s, uint64_t *used, uint64_t *max);
 /* Clean: everything is on disk before it returns, and the next open trusts it whatever happened in between.
  */
 void store_lmdb_close(struct store *s, bool clean);

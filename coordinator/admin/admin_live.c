@@ -65,3 +65,18 @@ void admin_live_explain(struct drive *d, struct wall_ms now, struct arena *a, st
 			each(arg, arena_printf(a, "%s: %s", r->object, r->text));
 	}
 }
+
+struct admin_check admin_live_state_check(struct arena *a, uint64_t used, uint64_t max, uint64_t entries)
+{
+	/* Snapshots end at 1 GiB; they are begun every 16384 entries. */
+	enum { WARN_MIB = 512, WARN_ENTRIES = 4 * 16384 };
+	struct admin_check c = {.name = "state",
+				.result = used > max / 4 * 3				     ? "fail"
+					  : used >> 20 >= WARN_MIB || entries > WARN_ENTRIES ? "warn"
+											     : "ok",
+				.fix = "docs/operations.md, \"How large the state may grow\""};
+	c.text = arena_printf(a, "%llu MiB of at most %llu; %llu entries of the log since the last snapshot",
+			      (unsigned long long)used >> 20, (unsigned long long)max >> 20,
+			      (unsigned long long)entries);
+	return c;
+}

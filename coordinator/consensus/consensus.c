@@ -255,6 +255,11 @@ uint64_t consensus_applied(const struct consensus *c)
 	return c->applied;
 }
 
+uint64_t consensus_snapshot(const struct consensus *c)
+{
+	return c->raft.log.snapshot.last_index;
+}
+
 uint64_t consensus_term(const struct consensus *c)
 {
 	return c->raft.current_term;

@@ -116,6 +116,8 @@ int consensus_member(struct consensus *c, enum consensus_member_op op, uint64_t 
 		     consensus_done_fn *done, void *arg, struct err *e) must_check;
 
 uint64_t consensus_applied(const struct consensus *c); /* highest index applied here */
+/* The entry that the newest snapshot here stands for; 0 = there is none yet. */
+uint64_t consensus_snapshot(const struct consensus *c);
 uint64_t consensus_term(const struct consensus *c);
 bool consensus_is_leader(const struct consensus *c);
 /* The leader as far as this node knows: its id, 0 when unknown; its address goes to `address` (may be NULL).

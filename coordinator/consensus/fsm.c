@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "coordinator/consensus/internal.h"
+#include "sys/log.h"
 
 static void die(struct consensus *c, uint64_t index, const char *what)
 {
@@ -106,6 +107,7 @@ static int snap_write(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned
 		*n = 1;
 	}
 	buf_done(&b);
+	c->snapshot.failed = rv;
 	return rv == E_OK ? 0 : RAFT_IOERR;
 }
 
@@ -113,6 +115,9 @@ static int snap_end(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *
 {
 	struct consensus *c = fsm->data;
 	c->cfg.fsm->snap_end(c->snapshot.handle);
+	if (c->snapshot.failed != E_OK)
+		log_error("consensus", "%s: no snapshot at entry %llu (%s): the log grows until there is one",
+			  c->dir, (unsigned long long)c->snapshot.index, err_text(c->snapshot.failed));
 	raft_free(c->snapshot.buf.base);
 	c->snapshot = (struct snapshot_job){0};
 	*bufs = NULL;

@@ -53,6 +53,7 @@ struct applied_entry {
 struct snapshot_job {
 	void *handle;
 	uint64_t index;
+	int failed; /* code; told when it ends */
 	struct raft_buffer buf;
 };
 

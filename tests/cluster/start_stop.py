@@ -23,6 +23,8 @@ def started_twice(folder):
     co = fleet.Coordinator(folder)
     co.start()
     co.must("app", "add", "first")
+    state = next((c for c in co.json("doctor")["checks"] if c["name"] == "state"), None)
+    tap.check("doctor tells how large the state is", state and state["result"] == "ok" and "of at most 4096" in state["text"], state)
     co.must("app", "list")  # leaves the state store in the middle of a transaction
     for state in ("running", "stopped in the middle"):
         if state != "running":

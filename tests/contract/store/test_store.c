@@ -284,6 +284,55 @@ static void a_snapshot_is_the_dump_of_its_moment(void **state)
 	buf_done(&snap);
 }
 
+static void fill(struct store *s, int from, int to)
+{
+	static char large[1000];
+	memset(large, 'x', sizeof large - 1);
+	for (int i = from; i < to; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "row%d", i);
+		s->ops->put(s, slice(name), slice(large));
+		s->ops->commit(s);
+	}
+}
+
+static void its_size_is_told(void **state)
+{
+	struct both *b = *state;
+	uint64_t before, after, max;
+	store_lmdb_usage(b->s, &before, &max);
+	fill(b->s, 0, 1000);
+	store_lmdb_usage(b->s, &after, &max);
+	assert_in_range(after - before, 1000 * 1000, 4 * 1000 * 1000);
+	assert_int_equal(max, (uint64_t)4 << 30);
+}
+
+/* It ends with 70, and with words of its own: "free space or replace the disk" would help nobody. */
+static void a_full_state_ends_the_process_and_says_what_helps(void **state)
+{
+	struct both *b = *state;
+	char said[4096] = "";
+	struct err e;
+	int pipe_fd[2], status;
+	store_lmdb_close(b->s, true);
+	assert_int_equal(pipe(pipe_fd), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(pipe_fd[1], STDERR_FILENO);
+		if (store_lmdb_open_up_to(&b->s, b->dir, 1 << 20, &e) != E_OK)
+			_exit(1);
+		fill(b->s, 0, 10000);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 70);
+	assert_true(read(pipe_fd[0], said, sizeof said - 1) > 0);
+	assert_non_null(strstr(said, "How large the state may grow"));
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	assert_int_equal(store_lmdb_open(&b->s, b->dir, &e), E_OK);
+}
+
 #define MEM(t) cmocka_unit_test_setup_teardown(t, open_mem, close_mem)
 #define LMDB(t)                                                                                              \
 	{                                                                                                    \
@@ -307,6 +356,8 @@ int main(void)
 		LMDB(after_a_clean_end_another_boot_trusts_it),
 		LMDB(a_clean_end_is_trusted_once),
 		LMDB(a_snapshot_is_the_dump_of_its_moment),
+		LMDB(its_size_is_told),
+		LMDB(a_full_state_ends_the_process_and_says_what_helps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

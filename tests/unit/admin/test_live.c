@@ -152,6 +152,21 @@ static void a_rollout_says_what_it_waits_for(void **state)
 	assert_non_null(strstr(lines, "rollout: "));
 }
 
+static void a_state_that_grows_is_told_before_it_is_full(void **state)
+{
+	static const struct {
+		uint64_t used_mib, entries;
+		const char *result;
+	} rows[] = {{1, 16384, "ok"},	{511, 65536, "ok"}, {512, 0, "warn"},
+		    {1, 65537, "warn"}, {3072, 0, "warn"},  {3073, 0, "fail"}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct admin_check c = admin_live_state_check(&f.a, rows[i].used_mib << 20, (uint64_t)4 << 30,
+							      rows[i].entries);
+		assert_string_equal(c.result, rows[i].result);
+		assert_non_null(strstr(c.text, "MiB of at most 4096"));
+	}
+}
+
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -159,6 +174,7 @@ int main(void)
 		T(a_host_that_never_polled_is_not_seen),
 		T(a_poll_is_read_back_with_its_age),
 		T(a_rollout_says_what_it_waits_for),
+		T(a_state_that_grows_is_told_before_it_is_full),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
