@@ -76,12 +76,20 @@ static int by_host(const void *pa, const void *pb)
 	return name_cmp(&(*a)->host, &(*b)->host);
 }
 
+/* No two are equal: qsort keeps no order of its own, and a refusal that names two is a row of the audit. */
 static int by_place(const void *pa, const void *pb)
 {
 	const struct task *const *a = pa, *const *b = pb;
 	if ((*a)->wave != (*b)->wave)
 		return (*a)->wave < (*b)->wave ? -1 : 1;
-	return (*a)->position < (*b)->position ? -1 : (*a)->position > (*b)->position;
+	if ((*a)->position != (*b)->position)
+		return (*a)->position < (*b)->position ? -1 : 1;
+	return by_host(pa, pb);
+}
+
+static bool same_place(const struct task *a, const struct task *b)
+{
+	return a->wave == b->wave && a->position == b->position;
 }
 
 static int check_tasks(struct apply *ap)
@@ -105,7 +113,7 @@ static int check_tasks(struct apply *ap)
 	/* A task's row is named by its place: two in one place would be one. */
 	qsort(sorted, d->tasks_nr, sizeof *sorted, by_place);
 	for (size_t i = 1; i < d->tasks_nr; i++)
-		if (by_place(&sorted[i - 1], &sorted[i]) == 0)
+		if (same_place(sorted[i - 1], sorted[i]))
 			return apply_refuse(ap, E_INVALID, "hosts %s and %s have the same place in wave %u",
 					    sorted[i - 1]->host.s, sorted[i]->host.s, sorted[i]->wave + 1);
 	return E_OK;
