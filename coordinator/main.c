@@ -26,7 +26,7 @@ static const char usage_text[] =
 	"  --data DIR           everything of this coordinator (init makes it)\n"
 	"  --name NAME          of the cluster, for people [wavetrain]\n"
 	"  --address HOST       name or address that agents dial; stands in the certificate [127.0.0.1]\n"
-	"  --listen IP          numeric address the ports are bound to [127.0.0.1]\n"
+	"  --listen IP          numeric IPv4 address the ports are bound to [127.0.0.1]\n"
 	"  --agent-port N       [7700]\n"
 	"  --artifact-port N    [7701]\n"
 	"  --socket PATH        admin socket [DIR/admin.sock]\n"
