@@ -238,6 +238,28 @@ static void make_waves(struct make *m)
 	m->out->waves_nr = m->spec.regions_nr;
 }
 
+/* Which hosts the labels choose and no region of the file takes: that may be meant, or a region forgotten. */
+static void note_left_out(struct make *m)
+{
+	enum { NAMED_MAX = 5 };
+	size_t left = 0;
+	const char *names = "";
+	for (size_t i = 0; i < m->hosts_nr; i++) {
+		const struct host *h = &m->hosts[i];
+		if (wave_of(m, h->region.s) < m->spec.regions_nr)
+			continue;
+		if (left++ < NAMED_MAX)
+			names = arena_printf(m->a, "%s%s%s (%s)", names, left == 1 ? "" : ", ", h->name.s,
+					     h->region.s);
+	}
+	if (left == 0)
+		return;
+	m->text->notes = arena_array(m->a, const char *, 1);
+	const char *more = left > NAMED_MAX ? arena_printf(m->a, " and %zu more", left - NAMED_MAX) : "";
+	m->text->notes[m->text->notes_nr++] =
+		arena_printf(m->a, "left out, as the file does not name their region: %s%s", names, more);
+}
+
 static int make_tasks(struct make *m, struct host_view **views)
 {
 	struct task *t = arena_array(m->a, struct task, m->hosts_nr);
@@ -434,6 +456,7 @@ int make_deploy(struct state *st, struct arena *a, const struct make_request *rq
 		return rc;
 	look_at_hosts(&m);
 	look_for_danger(&m);
+	note_left_out(&m);
 	out->plan = plan_digest(out);
 	return E_OK;
 }

@@ -1,6 +1,6 @@
 #include "tests/lib/test.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "coordinator/drive/make.h"
 #include "tests/lib/fleet.h"
@@ -150,6 +150,33 @@ static void nothing_given_back_is_nothing(void **state)
 	assert_int_equal(infra_cap(""), 30 * 60000);
 }
 
+static void hosts_that_no_region_takes_are_named(void **state)
+{
+	struct command_deploy out;
+	struct make_text text;
+	begin_file("[{ name: us }]");
+	assert_int_equal(make(&out, &text), E_OK);
+	assert_int_equal(out.tasks_nr, 1);
+	assert_int_equal(text.notes_nr, 1);
+	assert_string_equal(text.notes[0], "left out, as the file does not name their region: eu-1 (eu)");
+	for (int i = 2; i < 9; i++) {
+		char name[8];
+		snprintf(name, sizeof name, "eu-%d", i);
+		add_host(name, "eu");
+	}
+	assert_int_equal(make(&out, &text), E_OK);
+	assert_non_null(strstr(text.notes[0], "eu-4 (eu), eu-5 (eu) and 3 more"));
+}
+
+static void nothing_is_noted_when_all_hosts_take_part(void **state)
+{
+	struct command_deploy out;
+	struct make_text text;
+	begin_file("[{ name: eu }, { name: us }]");
+	assert_int_equal(make(&out, &text), E_OK);
+	assert_int_equal(text.notes_nr, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -157,6 +184,8 @@ int main(void)
 		T(a_file_that_fits_is_taken),
 		T(a_file_that_hosts_would_refuse_is_refused_with_its_size),
 		T(aliases_count_written_out),
+		T(hosts_that_no_region_takes_are_named),
+		T(nothing_is_noted_when_all_hosts_take_part),
 		T(nothing_given_back_is_nothing),
 		T(a_host_of_another_environment_is_refused_with_what_to_do),
 	};
