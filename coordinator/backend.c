@@ -236,6 +236,19 @@ static void check_state(struct daemon *d, struct arena *a, admin_check_fn *each,
 	each(arg, &c);
 }
 
+static void check_loop(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
+{
+	const struct looptime *t = &d->looptime;
+	struct admin_check c = {
+		.name = "loop",
+		.result = t->turns_over > 0 ? "warn" : "ok",
+		.fix = "the coordinator's log says what ran: journalctl -u wavetraind | grep 'a turn took'"};
+	c.text = arena_printf(a, "the longest turn took %llu ms; %llu over %llu ms since the start",
+			      (unsigned long long)t->longest_ms, (unsigned long long)t->turns_over,
+			      (unsigned long long)t->limit_ms);
+	each(arg, &c);
+}
+
 static void check_events(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct event_store_stats s;
@@ -294,6 +307,7 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 	each(arg, &lead);
 	check_disk(d, a, each, arg);
 	check_state(d, a, each, arg);
+	check_loop(d, a, each, arg);
 	check_events(d, a, each, arg);
 	check_certificate(d, a, "certificate", "cert.pem", each, arg);
 	check_certificate(d, a, "ca", "ca.pem", each, arg);

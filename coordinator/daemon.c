@@ -16,6 +16,7 @@
 #include "sys/dirlock.h"
 #include "sys/log.h"
 
+enum { TURN_MS = 500 };	     /* a turn of the loop that takes longer is logged */
 enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
 
 /* ---- time
@@ -118,7 +119,9 @@ static void tick_cb(uv_timer_t *t)
 	if (d->stopping)
 		return;
 	lead_if_elected(d);
+	uint64_t since = uv_hrtime();
 	struct wall_ms now = daemon_now(d), next = drive_tick(d->drive, now);
+	looptime_ran(&d->looptime, "planner", since);
 	uv_timer_start(&d->tick, tick_cb, (uint64_t)(next.v - now.v), 0);
 }
 
@@ -255,6 +258,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 		return rc;
 	log_info("cluster", "%s: agents on %s:%u, operators on %s", d->cfg.cluster.s, d->cfg.listen,
 		 (unsigned)edge_port(d->edge), d->cfg.socket);
+	looptime_start(&d->looptime, &d->loop, TURN_MS);
 	daemon_soon(d);
 	return E_OK;
 }
@@ -267,6 +271,7 @@ static void close_timers(struct daemon *d)
 {
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->soon, NULL);
+	looptime_stop(&d->looptime);
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->intr, NULL);
 }

@@ -16,6 +16,7 @@
 #include "coordinator/consensus/consensus.h"
 #include "coordinator/drive/drive.h"
 #include "coordinator/edge/edge.h"
+#include "sys/looptime.h"
 
 struct proposal;
 struct peer;
@@ -36,6 +37,7 @@ struct daemon {
 	uv_timer_t tick; /* drive's own time */
 	uv_timer_t soon; /* work that must not run inside somebody's callback */
 	uv_signal_t term, intr;
+	struct looptime looptime;
 	struct arena arena;   /* of the apply under way */
 	struct changes *news; /* applied and committed, not yet told to drive */
 	size_t news_nr, news_cap;

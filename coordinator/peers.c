@@ -43,7 +43,9 @@ static void request_cb(void *arg, struct edge_session *s, struct edge_token toke
 {
 	struct daemon *d = arg;
 	const struct peer *p = edge_session_data(s);
+	uint64_t since = uv_hrtime();
 	drive_request(d->drive, (struct token){p->number, token.v}, bytes, len, daemon_now(d));
+	looptime_ran(&d->looptime, "agents", since);
 	daemon_soon(d);
 }
 

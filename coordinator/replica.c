@@ -49,18 +49,22 @@ static void apply_cb(void *arg, uint64_t index, uint32_t sub, const void *cmd, s
 	struct daemon *d = arg;
 	struct command_reply reply;
 	struct changes ch;
+	uint64_t since = uv_hrtime();
 	int rc = state_apply(d->state, &d->arena, index, sub, cmd, n, &reply, &ch);
 	if (rc != E_OK)
 		cannot_follow(index, rc);
 	command_reply_encode(out, &reply);
 	keep_news(d, &ch);
 	arena_reset(&d->arena);
+	looptime_ran(&d->looptime, "apply", since);
 }
 
 static void commit_cb(void *arg, uint64_t index)
 {
 	struct daemon *d = arg;
+	uint64_t since = uv_hrtime();
 	d->store->ops->commit(d->store);
+	looptime_ran(&d->looptime, "commit", since);
 	daemon_soon(d);
 }
 
@@ -118,11 +122,13 @@ const struct consensus_fsm *replica_table(void)
 
 void replica_tell(struct daemon *d)
 {
+	uint64_t since = uv_hrtime();
 	/* Before there is a drive these are entries replayed at the start: nobody waits for them. */
 	for (size_t i = 0; i < d->news_nr && d->drive != NULL; i++)
 		drive_changed(d->drive, &d->news[i], daemon_now(d));
 	d->news_nr = 0;
 	arena_reset(&d->news_arena);
+	looptime_ran(&d->looptime, "changes", since);
 }
 
 void replica_done(struct daemon *d)

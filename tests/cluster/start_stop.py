@@ -23,8 +23,9 @@ def started_twice(folder):
     co = fleet.Coordinator(folder)
     co.start()
     co.must("app", "add", "first")
-    state = next((c for c in co.json("doctor")["checks"] if c["name"] == "state"), None)
-    tap.check("doctor tells how large the state is", state and state["result"] == "ok" and "of at most 4096" in state["text"], state)
+    checks = {c["name"]: c for c in co.json("doctor")["checks"]}
+    tap.check("doctor tells how large the state is", checks["state"]["result"] == "ok" and "of at most 4096" in checks["state"]["text"], checks)
+    tap.check("and how long the loop was busy at once", "the longest turn took" in checks["loop"]["text"], checks)
     co.must("app", "list")  # leaves the state store in the middle of a transaction
     for state in ("running", "stopped in the middle"):
         if state != "running":
