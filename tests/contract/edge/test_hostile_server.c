@@ -185,8 +185,10 @@ static void every_link_comes_back_after_every_rudeness(void **state)
 		assert_true(rude.reached[i] > 0);
 	for (int i = 0; i < FLEET; i++)
 		fleet[i].replies = 0;
-	server_start(&server, &(struct edge_config){
-				      .address = "127.0.0.1", .port = rude.port, .tls = coordinator.files});
+	server_start(&server, &(struct edge_config){.address = "127.0.0.1",
+						    .port = rude.port,
+						    .tls = coordinator.files,
+						    .per_identity_max = 1000});
 	assert_true(agents_run(&loop, all_served, NULL));
 	for (int i = 0; i < FLEET; i++)
 		assert_false(fleet[i].wedged);
