@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "tests/sim/fleet/host_internal.h"
+#include "tests/sim/fleet/service.h"
 #include "tests/sim/fleet/sim.h"
 
 enum { ASSIGNMENTS_MAX = 20000, CHAINS_MAX = 8000 };
@@ -23,9 +24,8 @@ struct check {
 	struct sim *s;
 	struct assigned assigned[ASSIGNMENTS_MAX];
 	size_t assigned_nr;
-	uint64_t obeyed[SIM_HOSTS_MAX];	   /* highest epoch each host began an effect of */
-	int64_t down_since[SIM_HOSTS_MAX]; /* not available since; 0 = available */
-	int64_t up_since[SIM_HOSTS_MAX];
+	uint64_t obeyed[SIM_HOSTS_MAX]; /* highest epoch each host began an effect of */
+	struct service *service;
 	uint32_t retries;	       /* said by operators, ever */
 	uint64_t apart[SIM_HOSTS_MAX]; /* recreate: the rollout whose barrier did not wait for this host */
 	struct digest *chains;	       /* by index */
@@ -39,6 +39,7 @@ struct check *check_new(struct sim *s)
 	struct check *c = calloc(1, sizeof *c);
 	PRE(c != NULL);
 	c->s = s;
+	c->service = service_new(s);
 	c->chains = calloc(CHAINS_MAX, sizeof *c->chains);
 	PRE(c->chains != NULL);
 	the_check = c;
@@ -47,6 +48,7 @@ struct check *check_new(struct sim *s)
 
 void check_free(struct check *c)
 {
+	service_free(c->service);
 	free(c->chains);
 	free(c);
 }
@@ -90,6 +92,8 @@ void host_check_effect(struct sim_host *h, const struct agent_effect *e)
 				(unsigned long long)epoch, (unsigned long long)*highest);
 	if (epoch > *highest)
 		*highest = epoch;
+	if (e->kind == AGENT_DRAIN || e->kind == AGENT_STOP)
+		service_leaves(c->service, h, epoch);
 	/* D9: going back moves no bytes. */
 	const struct assigned *as = find(c, &h->name, epoch);
 	if (e->kind == AGENT_FETCH && as != NULL && as->direction == DIRECTION_BACK &&
@@ -173,99 +177,18 @@ static void note_assignments(struct check *c, const struct command *cmd, uint64_
 								  .fallback = p.fallback.id,
 								  .direction = p.direction,
 								  .deployment = p.deployment.v};
+		service_ordered(c->service, &p, false);
 	}
 }
 
-/* How long a host must have been down before the planner can be expected to know. */
-enum { KNOWN_MS = 90000, KNOWN_UP_MS = 35000 };
-
 void check_watch(struct check *c)
 {
-	for (size_t i = 0; i < c->s->hosts_nr; i++) {
-		const struct sim_host *h = &c->s->hosts[i];
-		/* D2: available is in rotation, healthy, and its lease valid; a host that cannot be heard is
-		 * not available. */
-		bool available = sim_host_serving(h) && h->session != 0 && !h->cut;
-		if (available != (c->down_since[i] == 0)) {
-			c->down_since[i] = available ? 0 : c->s->w.now_ms;
-			c->up_since[i] = available ? c->s->w.now_ms : 0;
-		}
-	}
+	service_watch(c->service);
 }
 
 static bool in_hand(enum task_state s)
 {
 	return (s >= TASK_ASSIGNED && s <= TASK_PROBING) || s == TASK_REVERTING;
-}
-
-/* Asked to prove what it runs already: nothing is taken out of service. */
-static bool runs_what_it_should(struct check *c, const struct sim_host *h)
-{
-	struct placement p;
-	return view_placement(st(c), &c->s->arena, &h->name, &c->s->app, &p) == E_OK &&
-	       digest_eq(&p.desired.id, &h->running);
-}
-
-/* D2: the group (both NULL), a region (zone NULL) or a zone; a host without a zone stands in that of its
- * region's name. */
-struct domain_of {
-	const struct name *region, *zone;
-};
-
-static const struct name *zone_of(const struct sim_host *h)
-{
-	return name_empty(&h->zone) ? &h->region : &h->zone;
-}
-
-static bool stands_in(const struct sim_host *h, struct domain_of d)
-{
-	return (d.region == NULL || name_eq(&h->region, d.region)) &&
-	       (d.zone == NULL || name_eq(zone_of(h), d.zone));
-}
-
-/* The floor of one domain, counted from committed tasks and from what hosts really do. */
-static void check_floor(struct check *c, const struct deployment *d, const struct task *tasks, size_t nr,
-			struct domain_of domain, permille p)
-{
-	uint32_t hosts = 0, out = 0;
-	for (size_t i = 0; i < nr; i++) {
-		struct sim_host *h = sim_host(c->s, tasks[i].host.s);
-		if (h == NULL || tasks[i].state == TASK_SKIPPED || !stands_in(h, domain))
-			continue;
-		int64_t down = c->down_since[index_of(c, h)];
-		bool known_down = down != 0 && c->s->w.now_ms - down > KNOWN_MS;
-		hosts++;
-		out += (in_hand(tasks[i].state) && !(down == 0 && runs_what_it_should(c, h))) || known_down;
-	}
-	uint32_t floor = (hosts * p + 999) / 1000;
-	if (hosts - out < floor)
-		world_violation(&c->s->w, "floor: %u of %u hosts of %s are out or in hand, the floor is %u",
-				out, hosts,
-				domain.region == NULL ? "the group"
-				: domain.zone == NULL ? domain.region->s
-						      : domain.zone->s,
-				floor);
-}
-
-/* Was one of the newly assigned hosts available, for long enough to be known? Only taking such a host out can
- * lower availability. */
-static bool took_a_serving_host(struct check *c, const struct command *cmd, struct domain_of domain)
-{
-	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
-		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
-		if (h == NULL || c->down_since[index_of(c, h)] != 0 || !stands_in(h, domain))
-			continue;
-		if (c->s->w.now_ms - c->up_since[index_of(c, h)] > KNOWN_UP_MS && !runs_what_it_should(c, h))
-			return true;
-	}
-	return false;
-}
-
-static void check_domain(struct check *c, const struct command *cmd, const struct deployment *d,
-			 const struct task *tasks, size_t nr, struct domain_of domain, permille p)
-{
-	if (took_a_serving_host(c, cmd, domain))
-		check_floor(c, d, tasks, nr, domain, p);
 }
 
 static void check_waves(struct check *c, const struct command *cmd, const struct wave *waves)
@@ -296,17 +219,6 @@ static void on_assign(struct check *c, const struct command *cmd)
 		return;
 	if (cmd->assign.direction == DIRECTION_FORWARD)
 		check_waves(c, cmd, waves);
-	permille p = cmd->assign.direction == DIRECTION_FORWARD ? d.limits.floor : d.limits.back_floor;
-	if (d.limits.recreate || p == 0)
-		return;
-	check_domain(c, cmd, &d, tasks, nr, (struct domain_of){0}, p);
-	for (uint32_t w = 0; w < d.waves_nr; w++)
-		check_domain(c, cmd, &d, tasks, nr, (struct domain_of){.region = &waves[w].region}, p);
-	for (size_t i = 0; i < cmd->assign.hosts_nr; i++) {
-		struct sim_host *h = sim_host(c->s, cmd->assign.hosts[i].s);
-		if (h != NULL)
-			check_domain(c, cmd, &d, tasks, nr, (struct domain_of){&h->region, zone_of(h)}, p);
-	}
 }
 
 static void set_apart(struct check *c, const struct name *host, uint64_t deployment)
@@ -412,13 +324,14 @@ static bool check_one_rollout(void *arg, const struct deployment *d)
 	size_t nr;
 	if (view_rollout(st(c), a, d->id, &again, &waves, &tasks, &nr) != E_OK)
 		return true;
+	int64_t slack = DEADLINE_SLACK_MS + coordinator_backlog_ms(c->s->c);
 	for (size_t i = 0; i < nr; i++) {
 		const struct task *t = &tasks[i];
 		if (t->direction == DIRECTION_FORWARD && t->attempts > 1 + c->retries)
 			world_violation(&c->s->w, "%s was assigned %u times with %u retries asked for",
 					t->host.s, t->attempts, c->retries);
 		int64_t up = c->s->w.now_ms - coordinator_since(c->s->c);
-		int64_t latest = t->deadline.v + given_back(c, d, t) + DEADLINE_SLACK_MS;
+		int64_t latest = t->deadline.v + given_back(c, d, t) + slack;
 		if (in_hand(t->state) && t->deadline.v != 0 && c->s->w.now_ms > latest && up > LEADING_MS)
 			world_violation(&c->s->w, "%s is still %s long after its deadline", t->host.s,
 					sm_name(&task_machine, (int)t->state));
@@ -457,6 +370,8 @@ void check_applied(struct check *c, const struct command *cmd, const struct comm
 		note_assignments(c, cmd, index);
 		on_assign(c, cmd);
 	}
+	if (cmd->kind == COMMAND_HOST_REMOVE)
+		service_fleet_shrank(c->service);
 	if (cmd->kind == COMMAND_VERB && cmd->verb.verb == VERB_RETRY)
 		c->retries++;
 	check_evidence(c, ch);
@@ -485,13 +400,15 @@ void check_restarted(struct check *c)
 			continue;
 		if (index > c->chains_nr)
 			c->apart[i] = p.deployment.v; /* what the unseen entry was about is not known */
-		if (find(c, &p.host, p.fence.epoch) == NULL)
-			c->assigned[c->assigned_nr++] = (struct assigned){.host = p.host,
-									  .epoch = p.fence.epoch,
-									  .target = p.desired.id,
-									  .fallback = p.fallback.id,
-									  .direction = p.direction,
-									  .deployment = p.deployment.v};
+		if (find(c, &p.host, p.fence.epoch) != NULL)
+			continue;
+		service_ordered(c->service, &p, true);
+		c->assigned[c->assigned_nr++] = (struct assigned){.host = p.host,
+								  .epoch = p.fence.epoch,
+								  .target = p.desired.id,
+								  .fallback = p.fallback.id,
+								  .direction = p.direction,
+								  .deployment = p.deployment.v};
 	}
 }
 

@@ -77,6 +77,14 @@ void coordinator_slow_disk(struct coordinator *c, int64_t fsync_ms)
 	c->fsync_ms = fsync_ms == 0 ? FSYNC_MS : fsync_ms;
 }
 
+int64_t coordinator_backlog_ms(const struct coordinator *c)
+{
+	int64_t ms = 0;
+	for (const struct proposal *p = c->first; p != NULL; p = p->next)
+		ms += c->fsync_ms;
+	return ms;
+}
+
 static void tick_later(struct coordinator *c, int64_t delay_ms);
 
 static void tick_cb(void *arg)

@@ -28,6 +28,8 @@ void coordinator_crash(
 	struct coordinator *c); /* soft state and unacknowledged proposals are gone; sessions too */
 void coordinator_restart(struct coordinator *c); /* after a crash: rebuilds from the log, leads again */
 bool coordinator_up(const struct coordinator *c);
+/* How long its disk needs for what it has been asked to write by now. */
+int64_t coordinator_backlog_ms(const struct coordinator *c);
 void coordinator_slow_disk(struct coordinator *c, int64_t fsync_ms);
 
 /* An operator's command: proposed like any other. `done` may be NULL; it is not called if the coordinator

@@ -33,6 +33,9 @@ static const struct plant {
 	{"retention-frees-the-rollback-target", 0, PLANTED_FREES_GOOD, false},
 	{"budget-percent-rounding", BUG_BUDGET_ROUNDED_UP, 0, false},
 	{"recreate-without-barrier", BUG_NO_BARRIER, 0, false},
+	{"orders-forgotten", BUG_ORDERS_FORGOTTEN, 0, false},
+	{"each-wave-its-own-allowance", BUG_WAVES_APART, 0, false},
+	{"silent-hosts-are-free", BUG_SILENT_FREE, 0, false},
 };
 
 int plant_run(const char *name, uint64_t seeds, uint64_t start)

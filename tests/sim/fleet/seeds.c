@@ -25,6 +25,7 @@ enum fault {
 	FAULT_REPLAY,
 	FAULT_VERB,
 	FAULT_CHURN,
+	FAULT_SUPERSEDE,
 	FAULT_NR
 };
 
@@ -33,7 +34,8 @@ struct run {
 	bool on[FAULT_NR];
 	size_t regions;
 	uint64_t beside; /* as in sim_deploy; not 0 in one seed of four */
-	int smallest;	 /* hosts of the smallest region or zone: no floor may want all of them */
+	unsigned superseded;
+	int smallest; /* hosts of the smallest region or zone: no floor may want all of them */
 };
 
 static const char *const region_names[] = {"eu", "us", "ap"};
@@ -86,6 +88,14 @@ static struct sim_deploy a_deploy(struct run *r, const char *version)
 	d.limits.back_floor = chance(r, 500) ? sim_back_floor(d.limits.floor) : a_floor(r);
 	d.limits.budget = chance(r, 700) ? (struct amount){.v = (uint32_t)below(r, 2)}
 					 : (struct amount){.is_share = true, .v = 250};
+	d.limits.unavailable = chance(r, 500)
+				       ? (struct amount){.is_share = true, .v = 100 + (uint32_t)below(r, 901)}
+				       : (struct amount){.v = 1 + (uint32_t)below(r, 3)};
+	d.limits.min_healthy_ms = chance(r, 500) ? 0 : below(r, 90000);
+	d.limits.progress_ms = 120000 + below(r, 600000);
+	d.limits.task_ms = 60000 + below(r, 300000);
+	int64_t totals[] = {0, 600000 + below(r, 1800000), d.limits.total_ms};
+	d.limits.total_ms = totals[below(r, 3)];
 	d.limits.auto_rollback = chance(r, 850);
 	d.limits.recreate = chance(r, 250);
 	if (chance(r, 300)) { /* a bake that outlives most silences, and a deadline that does not */
@@ -138,9 +148,9 @@ static void power_cycle(struct run *r)
 static void cut_region(struct run *r)
 {
 	const char *region = region_names[below(r, (int64_t)r->regions)];
-	bool cut = chance(r, 500);
+	bool cut = chance(r, 500), all = chance(r, 400);
 	for (size_t i = 0; i < r->s.hosts_nr; i++)
-		if (strcmp(r->s.hosts[i].region.s, region) == 0)
+		if (all || strcmp(r->s.hosts[i].region.s, region) == 0)
 			sim_host_cut(&r->s.hosts[i], cut);
 }
 
@@ -165,6 +175,32 @@ static void churn(struct run *r)
 	} else {
 		sim_remove_host(&r->s, any_host(r));
 	}
+}
+
+static bool begin_rollout(struct run *r, const char *version, bool may_recreate)
+{
+	make_version(r, version);
+	struct sim_deploy d = a_deploy(r, version);
+	d.limits.recreate = d.limits.recreate && may_recreate;
+	if (!coordinator_up(r->s.c))
+		return false;
+	int rc = sim_deploy(&r->s, &d);
+	if (rc == E_INFEASIBLE) { /* the fleet has changed since, and has a domain of one host */
+		d.limits.floor = d.limits.back_floor = 0;
+		rc = sim_deploy(&r->s, &d);
+	}
+	return rc == E_OK;
+}
+
+/* Hosts are still at work for the one before. A start order of recreate names no target to go back to, so the
+ * agent may free the slot of one that is two versions old: not drawn here. */
+static void supersede(struct run *r)
+{
+	char version[16];
+	if (chance(r, 600))
+		return;
+	snprintf(version, sizeof version, "9.%u", r->superseded++);
+	begin_rollout(r, version, false);
 }
 
 static void one_fault(struct run *r)
@@ -211,6 +247,9 @@ static void one_fault(struct run *r)
 		break;
 	case FAULT_CHURN:
 		churn(r);
+		break;
+	case FAULT_SUPERSEDE:
+		supersede(r);
 		break;
 	case FAULT_NR:
 		break;
@@ -280,14 +319,17 @@ static bool is_good(const struct version *v)
 
 /* D3: where nothing ever made a probe fail or lie, a good version is never marked bad, whatever became of
  * hosts, links and the coordinator. */
-static void check_not_blamed(struct run *r, const char *version)
+static void check_not_blamed(struct run *r)
 {
-	const struct version *v = versions_get(&r->s.versions, version);
 	struct bad_mark mark;
-	if (!is_good(v) || r->on[FAULT_PROBE] || r->on[FAULT_STALE] || !coordinator_up(r->s.c))
+	if (r->on[FAULT_PROBE] || r->on[FAULT_STALE] || !coordinator_up(r->s.c))
 		return;
-	if (view_bad(coordinator_state(r->s.c), &r->s.arena, &r->s.app, &v->id, &mark) == E_OK)
-		world_violation(&r->s.w, "%s is good and was marked bad: %s", version, mark.reason);
+	for (size_t i = 0; i < r->s.versions.nr; i++) {
+		const struct version *v = &r->s.versions.v[i];
+		if (is_good(v) &&
+		    view_bad(coordinator_state(r->s.c), &r->s.arena, &r->s.app, &v->id, &mark) == E_OK)
+			world_violation(&r->s.w, "%s is good and was marked bad: %s", v->name.s, mark.reason);
+	}
 }
 
 static void baseline(struct run *r)
@@ -305,27 +347,17 @@ static void baseline(struct run *r)
 
 static void faulty_rollout(struct run *r, const char *version)
 {
-	make_version(r, version);
-	struct sim_deploy d = a_deploy(r, version);
-	if (!coordinator_up(r->s.c))
+	if (!begin_rollout(r, version, true))
 		return;
-	int rc = sim_deploy(&r->s, &d);
-	if (rc == E_INFEASIBLE) { /* the fleet has changed since, and has a domain of one host */
-		d.limits.floor = d.limits.back_floor = 0;
-		rc = sim_deploy(&r->s, &d);
-	}
-	if (rc != E_OK)
-		return;
-	uint64_t id = r->s.deployments;
 	for (int64_t i = 0, n = below(r, 60); i < n && r->s.w.violation[0] == '\0'; i++) {
 		sim_run_ms(&r->s, 1 + below(r, 20000));
 		check_now(r->s.check);
 		one_fault(r);
 	}
 	heal(r);
-	check_not_blamed(r, version);
-	finish(r, id);
-	check_not_blamed(r, version);
+	check_not_blamed(r);
+	finish(r, r->s.deployments);
+	check_not_blamed(r);
 }
 
 uint64_t seeds_run_one(uint64_t seed, bool verbose, char *violation, size_t cap, uint64_t *steps,
