@@ -229,11 +229,23 @@ static const struct target *proven_by(const struct task_result *r, const struct 
 	return r->state == TASK_HEALTHY ? &d->target : r->state == TASK_REVERTED ? &t->from : NULL;
 }
 
-/* No fault of a stop is the new version's, and there is nothing to measure of it. */
+/* No fault of a stop is the new version's, and there is nothing to measure of it. Who is lost keeps what it
+ * had proven. */
 static void note_verdict(struct task *t, const struct task_result *r)
 {
 	t->cause = t->stop && r->cause == CAUSE_VERSION ? CAUSE_INFRA : r->cause;
-	t->evidence = t->stop ? (struct evidence){0} : r->evidence;
+	if (r->state != TASK_LOST)
+		t->evidence = t->stop ? (struct evidence){0} : r->evidence;
+}
+
+/* An agent says its last result again when it starts. That proves nothing new of a host that was lost since.
+ */
+static bool proven_before_loss(const struct task *t, const struct evidence *e)
+{
+	const struct evidence *had = &t->evidence;
+	return t->state == TASK_LOST && digest_eq(&had->target, &e->target) && had->boot_hi == e->boot_hi &&
+	       had->boot_lo == e->boot_lo && had->activation == e->activation &&
+	       e->measured_ms <= had->measured_ms;
 }
 
 /* NULL: it was applied, or said before. Else why it counts for nothing. */
@@ -255,6 +267,8 @@ static const char *take_result(struct apply *ap, const struct task_result *r)
 	const char *flaw = proven == NULL ? NULL : evidence_flaw(&r->evidence, proven);
 	if (flaw != NULL)
 		return flaw;
+	if (proven != NULL && !digest_none(&proven->id) && proven_before_loss(&t, &r->evidence))
+		return "it says again what it had proven before it was lost";
 	note_verdict(&t, r);
 	enum task_state was = t.state;
 	int rc = apply_task_move(ap, &t, &d.app, to, to == TASK_STOPPED ? "" : r->reason);

@@ -325,6 +325,28 @@ static void a_result_said_twice_is_said_once(void **state)
 	assert_int_equal(audits(f), before);
 }
 
+static void what_was_proven_before_a_host_was_lost_does_not_bring_it_back(void **state)
+{
+	struct test_fleet *f = *state;
+	struct evidence e = {.target = test_target("1.0").id,
+			     .boot_lo = 7,
+			     .activation = 1,
+			     .activated_ms = 10,
+			     .measured_ms = 20,
+			     .passes = 3};
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	say(f, (struct task_result){.seq = 1, .state = TASK_HEALTHY, .evidence = e});
+	say(f, (struct task_result){.seq = 1, .state = TASK_LOST, .cause = CAUSE_INFRA});
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_LOST);
+	say(f, (struct task_result){.seq = 1, .state = TASK_HEALTHY, .evidence = e});
+	assert_string_equal(ignored(f)->reason, "it says again what it had proven before it was lost");
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_LOST);
+	e.measured_ms = 30;
+	say(f, (struct task_result){.seq = 1, .state = TASK_HEALTHY, .evidence = e});
+	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_HEALTHY);
+}
+
 static void a_result_of_a_task_that_was_given_up_is_told(void **state)
 {
 	struct test_fleet *f = *state;
@@ -485,6 +507,7 @@ int main(void)
 		CASE(a_file_that_is_not_the_one_of_the_target_is_refused),
 		CASE(a_result_that_counts_for_nothing_says_host_number_and_why),
 		CASE(a_result_said_twice_is_said_once),
+		CASE(what_was_proven_before_a_host_was_lost_does_not_bring_it_back),
 		CASE(a_result_of_a_task_that_was_given_up_is_told),
 		CASE(a_decision_made_without_the_newcomer_is_made_anew),
 		CASE(a_rollout_does_not_succeed_without_the_newcomer),
