@@ -199,16 +199,17 @@ static void on_paused(struct step *s)
 {
 	const struct deployment *d = s->v->d;
 	struct wall_ms ends = {d->limits.pause_ms == 0 ? 0 : d->state_since.v + d->limits.pause_ms};
+	bool total = d->total_deadline.v != 0 && (ends.v == 0 || d->total_deadline.v < ends.v);
+	if (total)
+		ends = d->total_deadline;
 	if (tasks_sweep(s))
 		return;
-	if (step_past(s, d->total_deadline) || step_past(s, ends)) {
-		move(s, ROLLOUT_HELD, false,
-		     step_past(s, ends) ? "the pause expired" : "the total deadline has passed");
+	if (step_past(s, ends)) {
+		move(s, ROLLOUT_HELD, false, total ? "the total deadline has passed" : "the pause expired");
 		return;
 	}
 	step_reason(s, "rollout", ends, "paused: %s; waits for `wavetrain resume`", d->reason);
 	step_look_again(s, ends);
-	step_look_again(s, d->total_deadline);
 }
 
 enum { HELD_DAYS = 7, DAY_MS = 24 * 3600000 };
