@@ -240,6 +240,10 @@ static void start_cb(void *arg)
 	const struct version *v = versions_by_id(h->versions, &k->target.id);
 	bool again = digest_eq(&h->last_run, &k->target.id);
 	host_check_start(h, &k->target);
+	if (!digest_none(&h->damaged) && digest_eq(&h->damaged, &k->target.id)) {
+		done(k, E_CORRUPT, STEP_CAUSE_INFRA, "the slot is damaged");
+		return;
+	}
 	if (v == NULL || v->crashes_at_start) {
 		world_say(h->w, "%s: %s died at its start", h->name.s, k->target.version.s);
 		done(k, E_UNAVAILABLE, STEP_CAUSE_VERSION, "the program ended at once");

@@ -64,12 +64,13 @@ struct sim_host {
 	struct agent_target running_target;
 	uint64_t activation; /* of what runs */
 	int64_t started_at;
-	bool stale_probe; /* its probes measure what ran before */
-	bool was_healthy; /* what runs, since its start */
-	bool died;	  /* nothing runs, and nobody stopped it */
-	bool gave_up;	  /* so often that its supervisor starts it no more */
-	bool probe_fault; /* set by a scenario: its probes fail from now on */
-	bool stop_fault;  /* its program ends for nobody */
+	bool stale_probe;      /* its probes measure what ran before */
+	bool was_healthy;      /* what runs, since its start */
+	bool died;	       /* nothing runs, and nobody stopped it */
+	bool gave_up;	       /* so often that its supervisor starts it no more */
+	bool probe_fault;      /* set by a scenario: its probes fail from now on */
+	bool stop_fault;       /* its program ends for nobody */
+	struct digest damaged; /* target whose slot cannot be started any more */
 	bool in_rotation;
 
 	/* the agent */

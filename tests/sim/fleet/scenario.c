@@ -281,6 +281,8 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 		h->probe_fault = strcmp(more, "fails") == 0;
 	else if (strcmp(what, "stop") == 0)
 		h->stop_fault = strcmp(more, "fails") == 0;
+	else if (strcmp(what, "damaged") == 0)
+		h->damaged = versions_get(&t->s.versions, more)->id;
 	else if (strcmp(what, "dies") == 0)
 		sim_host_power_off(h);
 	else if (strcmp(what, "returns") == 0)
