@@ -38,6 +38,8 @@ enum exec_op {
 	EXEC_OP_END
 };
 
+#define EXEC_MOST_TIMEOUT_MS 2592000000U /* 30 days: the longest that a deployment file may ask for */
+
 enum {
 	EXEC_ARGV_BYTES = 4096,
 	EXEC_ENV_BYTES = 6144,
@@ -47,7 +49,6 @@ enum {
 	EXEC_LISTENS = 8,
 	EXEC_OUTPUT_CAP = 4096,
 	EXEC_TEXT_CAP = 256,
-	EXEC_MOST_TIMEOUT_MS = 24 * 3600 * 1000,
 };
 
 /* `count` strings, each terminated, back to back in the first `len` bytes. */

@@ -190,6 +190,19 @@ static void junk_is_refused(void **state)
 		assert_int_equal(runspec_parse(&a, texts[i], strlen(texts[i]), &facts, &spec, NULL), E_SPEC);
 }
 
+static void the_longest_drain_of_a_file_is_not_cut(void **state)
+{
+	struct exec_record r;
+	assert_int_equal(read_yaml(HEAD "run: { command: [./shop] }\n"
+					"traffic: { haproxy: { socket: /run/h.sock, backend: be }, "
+					"drain: { timeout: 30d } }\n"),
+			 E_OK);
+	const struct records_for f = about();
+	assert_int_equal(records_balance(&f, EXEC_DRAIN, &r, NULL), E_OK);
+	assert_int_equal(r.timeout_ms / 1000, 30 * 86400);
+	assert_int_equal(record_check(&r, sizeof(r), NULL), E_OK);
+}
+
 static int64_t seconds_for(enum agent_effect_kind kind)
 {
 	const struct agent_effect e = {.kind = kind, .hook = AGENT_HOOK_BEFORE_STOP};
@@ -237,6 +250,7 @@ int main(void)
 		cmocka_unit_test(traffic_is_read),
 		cmocka_unit_test(records_are_such_as_exec_takes),
 		cmocka_unit_test(what_does_not_fit_is_refused_not_cut),
+		cmocka_unit_test(the_longest_drain_of_a_file_is_not_cut),
 		cmocka_unit_test(each_effect_may_take_as_long_as_the_file_says),
 		cmocka_unit_test(without_a_file_bytes_and_the_stop_have_a_limit_all_the_same),
 		cmocka_unit_test(a_label_the_host_has_not_is_named),
