@@ -3,6 +3,7 @@
 
 usage: WAVETRAIN_BUILD=build agent_traffic.py [SCENE...]   (prints TAP)
 """
+import signal
 import socket
 import threading
 
@@ -203,6 +204,23 @@ def not_allowed(st):
         st.check("and nothing is there", not path.exists())
 
 
+def haproxy_hangs(st):
+    """`then: kill` cuts connections that do not end. A HAProxy that says nothing has not even stopped giving it new ones."""
+    b, app = st.fleet.balancers[0], st.shop.write(drained_file(st, "1s", "kill"))
+    push(app, "8").up("8")
+    push(app, "9")
+    b.process.p.send_signal(signal.SIGSTOP)
+    try:
+        app.begin("9")
+        why = a.wait_for("`explain` says what is waited for", lambda: (lambda t: t if "gave no answer" in t else None)(app.explain()), seconds=30)
+        st.check("a HAProxy that hangs is waited for, and what runs is not stopped", all(a.get(h.port) == "8" for h in st.hosts), why)
+    finally:
+        b.process.p.send_signal(signal.SIGCONT)
+    r = app.finished(90)
+    st.check("when it answers again the rollout goes on", r["state"] == "SUCCEEDED", (r["state"], r["reason"]))
+    a.wait_for("all are in traffic", lambda: all_up(st))
+
+
 def hook_commands(st):
     log = st.folder / "traffic.log"
     say = ["/bin/sh", "-c", f'echo "$0 $WAVETRAIN_HOST $(curl -s -o /dev/null -w "%{{http_code}}" "$URL")" >> {log}']
@@ -233,4 +251,4 @@ def setup(st):
 
 
 if __name__ == "__main__":
-    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, not_allowed, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
+    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, haproxy_hangs, not_allowed, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
