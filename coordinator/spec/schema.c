@@ -209,6 +209,8 @@ void spec_reference_md(struct buf *out)
 		"edit it.\n\n"
 		"YAML 1.2 (JSON is a part of it), UTF-8, at most 1 MiB, 10,000 values and 64 levels with "
 		"aliases written out.\n"
+		"What hosts get of it, with values and defaults written out, has at most 64 KiB; `plan` says "
+		"when it has more.\n"
 		"Unknown and duplicate keys are errors; keys that begin with `x-` are ignored. There are no "
 		"merge keys and no\n"
 		"tags.\n\n"
