@@ -197,6 +197,47 @@ static void the_way_back_is_never_stricter_by_itself_than_the_way_there(void **s
 	assert_int_equal(s.rollback.floor, 670);
 }
 
+static void addresses_are_in_numbers_or_of_this_host_or_refused(void **state)
+{
+	static const char *const listens[] = {"0.0.0.0:80", "[::]:80", "[2001:db8::1]:65535",
+					      "{{ labels.ip }}:80", "[{{ labels.ip }}]:80"};
+	static const char *const own[] = {"127.0.0.1",
+					  "127.9.9.9:1",
+					  "[::1]",
+					  "[::1]:80",
+					  "localhost:80",
+					  "{{ labels.ip }}",
+					  "{{ labels.ip }}:80",
+					  "127.0.0.1:{{ labels.port }}"};
+	static const char *const none[] = {
+		"",
+		":",
+		":80",
+		"[",
+		"[]",
+		"[]:80",
+		"[::1",
+		"[::1:80",
+		"::1:80",
+		"[::1]80",
+		"127.0.0.1:0",
+		"127.0.0.1:65536",
+		"127.0.0.1:80x",
+		"127.0.0.1.:80",
+		"localhost.example:80",
+		"10.0.0.1.example:80",
+		"/run/app.sock",
+		"[::ffff:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:1]:80"};
+	for (size_t i = 0; i < ARRAY_LEN(listens); i++)
+		assert_true(scalar_listen(listens[i]));
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		assert_true(scalar_loopback(own[i]));
+	for (size_t i = 0; i < ARRAY_LEN(none); i++)
+		assert_false(scalar_listen(none[i]) || scalar_loopback(none[i]));
+	assert_false(scalar_listen("localhost:80"));
+	assert_false(scalar_loopback("10.0.0.1:80"));
+}
+
 static void an_overlay_merges_maps_and_replaces_lists(void **state)
 {
 	struct spec s;
@@ -354,6 +395,7 @@ int main(void)
 		CASE(defaults_are_those_of_the_default_profile),
 		CASE(the_stricter_of_floor_and_max_unavailable_holds),
 		CASE(the_way_back_is_never_stricter_by_itself_than_the_way_there),
+		CASE(addresses_are_in_numbers_or_of_this_host_or_refused),
 		CASE(an_overlay_merges_maps_and_replaces_lists),
 		CASE(set_gives_declared_values_of_the_right_type_only),
 		CASE(values_cannot_smuggle_templates),
