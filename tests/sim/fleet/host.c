@@ -12,7 +12,13 @@
 #include "base/err.h"
 #include "tests/sim/fleet/host_internal.h"
 
-enum { KEEP_SLOTS = 2, PROBE_MS = 3000, PROBE_TRIES_MS = 20000, FETCH_TRIES_MS = 60000 };
+enum {
+	SAVE_AGAIN_MS = 1000,
+	KEEP_SLOTS = 2,
+	PROBE_MS = 3000,
+	PROBE_TRIES_MS = 20000,
+	FETCH_TRIES_MS = 60000
+};
 
 /* ---- versions
  * -------------------------------------------------------------------------------------------------------- */
@@ -151,11 +157,19 @@ static bool given_up(const struct work *k)
 	return k->life != k->h->life || cancelled(k->h, k->id);
 }
 
+static void disk_is_full(struct work *k)
+{
+	world_say(k->h->w, "%s: the disk is full", k->h->name.s);
+	done(k, E_NO_SPACE, STEP_CAUSE_INFRA, "the disk is full");
+}
+
 static void fetch_cb(void *arg)
 {
 	struct work *k = arg;
 	struct sim_host *h = k->h;
-	if (sim_host_has_slot(h, &k->target.artifact) || (!h->cut && coordinator_up(h->c)))
+	if (h->disk_fault && !sim_host_has_slot(h, &k->target.artifact))
+		disk_is_full(k);
+	else if (sim_host_has_slot(h, &k->target.artifact) || (!h->cut && coordinator_up(h->c)))
 		done(k, E_OK, STEP_CAUSE_NONE, NULL);
 	else if (h->w->now_ms - k->began > FETCH_TRIES_MS || given_up(k))
 		done(k, E_UNAVAILABLE, STEP_CAUSE_INFRA, "the artifact store cannot be reached");
@@ -166,8 +180,26 @@ static void fetch_cb(void *arg)
 static void unpack_cb(void *arg)
 {
 	struct work *k = arg;
+	if (k->h->disk_fault && !sim_host_has_slot(k->h, &k->target.artifact)) {
+		disk_is_full(k);
+		return;
+	}
 	slot_add(k->h, &k->target.artifact);
 	done(k, E_OK, STEP_CAUSE_NONE, NULL);
+}
+
+static void drain_cb(void *arg)
+{
+	struct work *k = arg;
+	struct sim_host *h = k->h;
+	if (h->drain_fault) {
+		world_say(h->w, "%s: the balancer refuses to drain", h->name.s);
+		done(k, E_BUSY, STEP_CAUSE_INFRA, "too few others are up");
+		return;
+	}
+	h->in_rotation = false;
+	done(k, E_OK, STEP_CAUSE_NONE, NULL);
+	sim_host_poke(h);
 }
 
 static void simple_cb(void *arg)
@@ -308,7 +340,7 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 {
 	static world_fn *const fns[AGENT_EFFECT_NR] = {
 		[AGENT_FETCH] = fetch_cb,      [AGENT_UNPACK] = unpack_cb, [AGENT_HOOK] = simple_cb,
-		[AGENT_DRAIN] = simple_cb,     [AGENT_STOP] = stop_cb,	   [AGENT_SWAP] = swap_cb,
+		[AGENT_DRAIN] = drain_cb,      [AGENT_STOP] = stop_cb,	   [AGENT_SWAP] = swap_cb,
 		[AGENT_START] = start_cb,      [AGENT_PROBE] = probe_cb,   [AGENT_UNDRAIN] = undrain_cb,
 		[AGENT_FREE_SLOTS] = simple_cb};
 	static const int64_t most_ms[AGENT_EFFECT_NR] = {
@@ -325,7 +357,7 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 			   .target = e->target,
 			   .activation = e->activation,
 			   .began = h->w->now_ms};
-	if (e->kind == AGENT_DRAIN) {
+	if (e->kind == AGENT_DRAIN && !h->drain_fault) {
 		h->in_rotation = false;
 		sim_host_poke(h);
 	}
@@ -340,13 +372,33 @@ static void begin(struct sim_host *h, const struct agent_effect *e)
 struct sync {
 	struct sim_host *h;
 	uint64_t life;
+	bool again; /* it could not be written before */
 	struct agent_record record;
 };
+
+static void write_journal(struct sim_host *h, const struct agent_record *r, bool again);
+
+/* As the driver does: what the agent holds by then and has not got on its disk. */
+static void save_again_cb(void *arg)
+{
+	struct sync *s = arg;
+	struct sim_host *h = s->h;
+	for (size_t i = 0; i < AGENT_APPS_MAX && h->agent_up && s->life == h->life; i++)
+		if (h->agent.apps[i].in_use && !h->agent.apps[i].durable)
+			write_journal(h, &h->agent.apps[i].rec, true);
+	free(s);
+}
 
 static void synced_cb(void *arg)
 {
 	struct sync *s = arg;
 	struct sim_host *h = s->h;
+	if (h->journal_fault) {
+		if (!s->again)
+			world_say(h->w, "%s: the journal cannot be written", h->name.s);
+		world_at_owning(h->w, SAVE_AGAIN_MS, save_again_cb, s, free);
+		return;
+	}
 	if (h->agent_up && s->life == h->life) {
 		struct agent_event ev = {.kind = AGENT_JOURNALED, .now = {host_mono(h)}};
 		ev.journaled.app = h->app;
@@ -360,11 +412,11 @@ static void synced_cb(void *arg)
 	free(s);
 }
 
-static void write_journal(struct sim_host *h, const struct agent_record *r)
+static void write_journal(struct sim_host *h, const struct agent_record *r, bool again)
 {
 	struct sync *s = malloc(sizeof *s);
 	PRE(s != NULL);
-	*s = (struct sync){.h = h, .life = h->life, .record = *r};
+	*s = (struct sync){.h = h, .life = h->life, .again = again, .record = *r};
 	/* Writes of one file end in order. */
 	int64_t at = h->w->now_ms + h->fsync_ms + (int64_t)rng_below(&h->w->rng, 3);
 	if (at < h->synced_at)
@@ -418,7 +470,7 @@ void host_step(struct sim_host *h, const struct agent_event *ev)
 		world_violation(h->w, "%s: the agent refuses event %d: %s", h->name.s, (int)ev->kind,
 				err_name(rc));
 	for (size_t i = 0; i < out->journals_nr; i++)
-		write_journal(h, out->journals[i]);
+		write_journal(h, out->journals[i], false);
 	for (size_t i = 0; i < out->cancels_nr; i++)
 		h->cancels[h->cancels_nr++ % HOST_CANCELS] = out->cancels[i];
 	for (size_t i = 0; i < out->effects_nr; i++)

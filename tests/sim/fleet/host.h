@@ -71,14 +71,16 @@ struct sim_host {
 	bool probe_fault;      /* set by a scenario: its probes fail from now on */
 	bool stop_fault;       /* its program ends for nobody */
 	struct digest damaged; /* target whose slot cannot be started any more */
+	bool drain_fault;      /* its balancer takes it out of rotation for nobody */
+	bool disk_fault;       /* there is no room for another archive */
+	bool journal_fault;    /* its journal cannot be written */
 	bool in_rotation;
 
 	/* the agent */
 	bool agent_up;
 	struct agent agent;
-	uint64_t life; /* counts crashes: events of an earlier life are void */
-	bool unsynced; /* a record is being written */
-	int64_t fsync_ms;
+	uint64_t life;	  /* counts crashes: events of an earlier life are void */
+	int64_t fsync_ms; /* what a write of the journal takes */
 	struct world_event *timer;
 	int64_t synced_at;		/* when the newest journal write ends */
 	uint64_t cancels[HOST_CANCELS]; /* effects given up, newest over oldest */

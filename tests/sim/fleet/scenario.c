@@ -283,6 +283,12 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 		h->stop_fault = strcmp(more, "fails") == 0;
 	else if (strcmp(what, "damaged") == 0)
 		h->damaged = versions_get(&t->s.versions, more)->id;
+	else if (strcmp(what, "drain") == 0)
+		h->drain_fault = strcmp(more, "refused") == 0;
+	else if (strcmp(what, "disk") == 0)
+		h->disk_fault = strcmp(more, "full") == 0;
+	else if (strcmp(what, "journal") == 0)
+		h->journal_fault = strcmp(more, "fails") == 0;
 	else if (strcmp(what, "dies") == 0)
 		sim_host_power_off(h);
 	else if (strcmp(what, "returns") == 0)

@@ -21,6 +21,8 @@ enum fault {
 	FAULT_DISK,
 	FAULT_PROBE,
 	FAULT_STOP,
+	FAULT_DRAIN,
+	FAULT_HOST_DISK,
 	FAULT_STALE,
 	FAULT_REPLAY,
 	FAULT_VERB,
@@ -235,6 +237,14 @@ static void one_fault(struct run *r)
 	case FAULT_STOP:
 		h->stop_fault = chance(r, 300);
 		break;
+	case FAULT_DRAIN:
+		h->drain_fault = chance(r, 300);
+		break;
+	case FAULT_HOST_DISK:
+		h->disk_fault = chance(r, 300);
+		h->journal_fault = chance(r, 200);
+		h->fsync_ms = chance(r, 500) ? 1 + below(r, 5000) : 1;
+		break;
 	case FAULT_STALE:
 		h->stale_probe = chance(r, 300);
 		break;
@@ -265,6 +275,10 @@ static void heal(struct run *r)
 	for (size_t i = 0; i < r->s.hosts_nr; i++) {
 		r->s.hosts[i].probe_fault = false;
 		r->s.hosts[i].stop_fault = false;
+		r->s.hosts[i].drain_fault = false;
+		r->s.hosts[i].disk_fault = false;
+		r->s.hosts[i].journal_fault = false;
+		r->s.hosts[i].fsync_ms = 1;
 		r->s.hosts[i].stale_probe = false;
 		sim_host_cut(&r->s.hosts[i], false);
 		sim_host_boot(&r->s.hosts[i]);
