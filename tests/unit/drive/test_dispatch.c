@@ -107,7 +107,7 @@ static void poll_with_status_of(size_t apps)
 {
 	enum { MOST = 12000 };
 	static Wavetrain__Agent__AppStatus status[MOST], *v[MOST];
-	static char names[MOST][8];
+	static char names[MOST][24];
 	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Poll p = WAVETRAIN__AGENT__POLL__INIT;
 	for (size_t i = 0; i < apps; i++) {
