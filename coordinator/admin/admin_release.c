@@ -68,6 +68,14 @@ static void send_ready(struct admin_conn *c)
 	c->deadline_ms = admin_loop_ms(c->admin) + ADMIN_UPLOAD_IDLE_MS;
 }
 
+static const char *hint_of(int rc)
+{
+	return rc == E_BUSY	  ? "when that push has ended, run the same command again"
+	       : rc == E_NO_SPACE ? "free disk space, then run the same command again"
+	       : rc == E_INVALID  ? "push the whole archive with the program `wavetrain`"
+				  : "try again";
+}
+
 void admin_release_push(struct admin_conn *c)
 {
 	const Admin__ReleaseArgs *args = c->request->release;
@@ -84,10 +92,7 @@ void admin_release_push(struct admin_conn *c)
 	int rc = ADMIN_OPS(c)->upload_begin(ADMIN_B(c), &m, &c->upload, &c->upload_offset, &e);
 	if (rc != E_OK) {
 		c->upload = NULL;
-		admin_fail(c, rc,
-			   rc == E_BUSY ? "when that push has ended, run the same command again"
-					: "free disk space, or try again",
-			   "%s", e.text);
+		admin_fail(c, rc, hint_of(rc), "%s", e.text);
 		return;
 	}
 	send_ready(c);
