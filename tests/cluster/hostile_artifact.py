@@ -222,6 +222,28 @@ def broken(w):
     tap.check("pushed again it is there already", v[0] == 0 and "already" in v[2], said(v))
 
 
+def two_at_once(w):
+    """One archive from two sides: the second is told and harms nothing, also when it announces another size."""
+    path = big_archive(w, "two", 1)
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw)
+    first = upload(w, digest.digest(), len(raw), "7.0")
+    ready_at(first)
+    first.send(wire.frame(wire.message([(1, raw[:1000])])))
+    for size in (len(raw), 10):
+        got = upload(w, digest.digest(), size, "7.1").last()
+        tap.check(f"a second push of it ({size} bytes) is told to wait", got[0] == "E_BUSY" and "same command again" in got[2], got)
+    for i in range(1000, len(raw), 128 << 10):
+        first.send(wire.frame(wire.message([(1, raw[i:i + (128 << 10)])])))
+    first.send(wire.frame(b""))
+    got = first.last()
+    tap.check("the first one ends as if it had been alone", got[0] == "done" and (w.co.data / "artifacts/sha256" / digest.hexdigest()).read_bytes() == raw, got)
+    v = w.co.ask("release", "push", "shop", "7.1", path, timeout=200)
+    tap.check("and then the second may use it", v[0] == 0, said(v))
+    got = upload(w, digest.digest(), 10, "7.2").last()
+    tap.check("a size that is not its own is refused", got[0] == "E_INVALID" and f"has {len(raw)} bytes" in got[1], got)
+
+
 def full_disk(w):
     """A tmpfs below the artifacts that fills up while bytes come, at several places; with room again the push goes on."""
     w.co.kill()
@@ -261,7 +283,7 @@ def full_disk(w):
 def main():
     with fleet.folder_of_processes("wavetrain-artifact-") as folder:
         w = World(folder)
-        for part in (archives, folders, liars, broken, huge, full_disk):
+        for part in (archives, folders, liars, broken, two_at_once, huge, full_disk):
             part(w)
         w.co.process.kill(15)
         tap.check("it stops in order", w.co.process.p.returncode == 0, w.co.process.tail())
