@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -471,6 +472,35 @@ void app_status(const struct app *a, struct exec_status *out)
 	group_status(a, out);
 }
 
+static bool is_our_image(pid_t pid)
+{
+	char path[64], ours[EXEC_FULL_PATH], its[EXEC_FULL_PATH];
+	snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+	ssize_t n = readlink("/proc/self/exe", ours, sizeof ours), m = readlink(path, its, sizeof its);
+	return n > 0 && n == m && memcmp(ours, its, (size_t)n) == 0;
+}
+
+static bool is_program(const struct app *a)
+{
+	pid_t pid = a->st.kept ? child_first(a->st.pid) : a->st.pid;
+	return pid > 0 && !is_our_image(pid);
+}
+
+/*
+ * An exec that was killed in the middle of a start leaves a process that may never become its program. What
+ * it becomes is waited for, a moment: a START that is asked again must not be told that it runs. False: it
+ * ended.
+ */
+static bool became_program(const struct app *a, int pidfd)
+{
+	enum { TRIES = 100, PAUSE_MS = 10 };
+	struct pollfd dead = {.fd = pidfd, .events = POLLIN};
+	for (int i = 0; i < TRIES && !is_program(a); i++)
+		if (poll(&dead, 1, PAUSE_MS) > 0)
+			return false;
+	return true;
+}
+
 /* The pid is ours only if boot and start time agree; asked again once the pidfd holds it. */
 static bool adopt(struct app *a)
 {
@@ -481,7 +511,7 @@ static bool adopt(struct app *a)
 	int fd = child_pidfd(a->st.pid);
 	if (fd < 0)
 		return false;
-	if (child_start_ticks(a->st.pid) != a->st.start_ticks) {
+	if (child_start_ticks(a->st.pid) != a->st.start_ticks || !became_program(a, fd)) {
 		close(fd);
 		return false;
 	}
