@@ -317,7 +317,6 @@ Row__Deployment *deployment_message(struct arena *a, const struct deployment *v)
 	m->created_at = v->created_at.v;
 	m->state_since = v->state_since.v;
 	m->ended_at = v->ended_at.v;
-	m->progress_deadline = v->progress_deadline.v;
 	m->total_deadline = v->total_deadline.v;
 	m->superseded_by = v->superseded_by.v;
 	m->selector = labels_messages(a, &v->selector, &m->n_selector);
@@ -342,7 +341,6 @@ bool deployment_of(struct arena *a, const Row__Deployment *m, struct deployment 
 	out->created_at.v = m->created_at;
 	out->state_since.v = m->state_since;
 	out->ended_at.v = m->ended_at;
-	out->progress_deadline.v = m->progress_deadline;
 	out->total_deadline.v = m->total_deadline;
 	out->superseded_by.v = m->superseded_by;
 	return labels_of(a, m->n_selector, m->selector, &out->selector) && codec_name(&out->app, m->app) &&

@@ -177,8 +177,8 @@ struct deployment {
 	uint64_t serial; /* log index that created it: later is newer */
 	uint32_t waves_nr, hosts_nr;
 	struct wall_ms created_at, state_since, ended_at;
-	struct wall_ms progress_deadline, total_deadline; /* 0 = none */
-	struct deployment_id superseded_by;		  /* 0 = none */
+	struct wall_ms total_deadline;	    /* 0 = none */
+	struct deployment_id superseded_by; /* 0 = none */
 };
 
 struct wave {
