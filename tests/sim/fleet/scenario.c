@@ -23,6 +23,7 @@ struct story {
 	char *said[STORY_MAX];
 	size_t said_nr, heard; /* lines told; up to where `story` has matched */
 	size_t from;	       /* the story proper begins with the first `deploy` */
+	size_t awaited;	       /* lines that `when` has gone through */
 	int zones;	       /* of each region; 0 = hosts have none */
 	bool wrong;
 };
@@ -339,6 +340,36 @@ static void do_at(struct story *t, const struct words *w)
 	do_event(t, w, 2);
 }
 
+static bool is_told(struct story *t, const char *text)
+{
+	if (t->awaited < t->from)
+		t->awaited = t->from;
+	while (t->awaited < t->said_nr)
+		if (strstr(t->said[t->awaited++], text) != NULL)
+			return true;
+	return false;
+}
+
+/* `TEXT: EVENT`. How long steps take is drawn, so what must come at a certain step waits for it. */
+static void do_when(struct story *t, char *line)
+{
+	enum { LOOK_EVERY_MS = 10, PATIENCE_MS = 3600000 };
+	struct words w;
+	char *colon = strstr(line, ": ");
+	int64_t end = t->s.w.now_ms + PATIENCE_MS;
+	if (t->first == 0 || colon == NULL) {
+		complain(t, "`when TEXT: EVENT` stands after the first `deploy`", NULL);
+		return;
+	}
+	*colon = '\0';
+	while (!is_told(t, line) && t->s.w.now_ms < end)
+		sim_run_ms(&t->s, LOOK_EVERY_MS);
+	if (t->s.w.now_ms >= end)
+		complain(t, "this was not told within an hour", line);
+	split(&w, colon + 2);
+	do_event(t, &w, 0);
+}
+
 static void do_run(struct story *t, const struct words *w)
 {
 	if (is(w, 1, "until"))
@@ -455,7 +486,7 @@ static void do_never(struct story *t, const char *line)
 			complain(t, "this was told", t->said[i]);
 }
 
-static const char *after(const char *line, const char *head)
+static char *after(char *line, const char *head)
 {
 	while (isspace((unsigned char)*line))
 		line++;
@@ -486,6 +517,8 @@ static void statement(struct story *t, char *line)
 		do_deploy(t, &w, 0);
 	else if (is(&w, 0, "at"))
 		do_at(t, &w);
+	else if (after(line, "when") != NULL)
+		do_when(t, after(line, "when"));
 	else if (is(&w, 0, "run"))
 		do_run(t, &w);
 	else if (is(&w, 0, "end"))
