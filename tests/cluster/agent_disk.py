@@ -101,6 +101,7 @@ def setup(st):
     h.exec.kill()
     h.agent.kill()
     mount(h.root, f"size={SIZE},nr_inodes={INODES}")
+    st.fleet.mounts.append(h.root)
     h.sock.unlink(missing_ok=True)
     h.start()
 

@@ -255,6 +255,7 @@ class Fleet:
         own_processes()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
         self.regions, self.hosts, self.balancers, self.load = regions, [], [], None
+        self.mounts = []  # what a test has mounted in the folder
         self.co = Coordinator(self.folder, poll_wait_ms)
 
     def start(self, balancers=True):
@@ -270,6 +271,8 @@ class Fleet:
 
     def close(self):
         kill_all_children()
+        for where in self.mounts:
+            subprocess.run(["umount", "--lazy", where], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
