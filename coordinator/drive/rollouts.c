@@ -80,21 +80,37 @@ void rollouts_free(struct drive *d)
 /* ---- one look
  * ------------------------------------------------------------------------------------------------------ */
 
-/*
- * The newest assignment of the host, whichever rollout gave it, has not ended there. The host's own word goes
- * first: a task may have been ended without it, as late, lost or superseded, while the order stands and the
- * host works on it or will as soon as it comes back.
- */
-static bool holds_order(struct drive *d, struct arena *a, const struct name *host, const struct name *app)
+static bool is_proven(const struct task *t)
+{
+	return t->state == TASK_HEALTHY || t->state == TASK_REVERTED || t->state == TASK_STOPPED;
+}
+
+/* Of a host that its rollout has given nothing yet: what the one before gave it. */
+static bool holds_older_order(struct drive *d, struct arena *a, const struct name *host,
+			      const struct name *app)
 {
 	struct placement p;
 	struct task t;
-	if (BUG(BUG_ORDERS_FORGOTTEN) || view_placement(d->st, a, host, app, &p) != E_OK || p.seq == 0 ||
+	if (view_placement(d->st, a, host, app, &p) != E_OK || p.seq == 0 ||
 	    fleet_ended(&d->fleet, host, app, p.seq))
 		return false;
-	bool proven = view_task(d->st, a, p.deployment, host, &t) == E_OK && t.seq == p.seq &&
-		      (t.state == TASK_HEALTHY || t.state == TASK_REVERTED || t.state == TASK_STOPPED);
-	return !proven;
+	bool known = view_task(d->st, a, p.deployment, host, &t) == E_OK && t.seq == p.seq;
+	return !(known && is_proven(&t));
+}
+
+/*
+ * The newest assignment of the host, whichever rollout gave it, has not ended there. The host's own word goes
+ * first: a task may have been ended without it, as late, lost or superseded, while the order stands and the
+ * host works on it or will as soon as it comes back. Of hosts that an active rollout has told something, that
+ * is the newest, and no row need be read: this is asked of each host in each look.
+ */
+static bool holds_order(struct drive *d, struct arena *a, const struct task *t, const struct name *app)
+{
+	if (BUG(BUG_ORDERS_FORGOTTEN))
+		return false;
+	if (t->seq == 0)
+		return holds_older_order(d, a, &t->host, app);
+	return !is_proven(t) && !fleet_ended(&d->fleet, &t->host, app, t->seq);
 }
 
 static int view_of(struct drive *d, struct deployment_id id, struct arena *a, struct wall_ms now,
@@ -120,7 +136,7 @@ static int view_of(struct drive *d, struct deployment_id id, struct arena *a, st
 		}
 		fleet_view(&d->fleet, &tasks[i].host, &dep->app, dep->limits.min_healthy_ms, now, since,
 			   d->cfg.suspect_ms, &hosts[i]);
-		hosts[i].holds_order = holds_order(d, a, &tasks[i].host, &dep->app);
+		hosts[i].holds_order = holds_order(d, a, &tasks[i], &dep->app);
 	}
 	*v = (struct view){.d = dep,
 			   .waves = waves,
