@@ -266,7 +266,7 @@ static void succeed_once(struct agent_record *r, struct mono_ms now)
 	case AGENT_HALTING:
 		on_halting(r);
 		return;
-	case AGENT_FAILED:
+	case AGENT_FAILED: /* the undrain that was owed */
 		r->drained = false;
 		return;
 	case AGENT_IDLE:

@@ -22,6 +22,7 @@ struct make {
 	struct host *hosts; /* that the file and the environment select, by name */
 	size_t hosts_nr, hosts_cap;
 	const struct spec_region **regions; /* in wave order */
+	struct host_view *views;	    /* parallel to the tasks */
 	struct command_deploy *out;
 };
 
@@ -192,6 +193,8 @@ static bool placed(const struct make *m, size_t nr, const char *name)
 static int order_regions(struct make *m)
 {
 	size_t nr = 0, total = m->spec.regions_nr;
+	if (total > WAVES_MAX)
+		return fail(m, E_TOO_LARGE, NULL, "a rollout has at most 64 regions");
 	m->regions = arena_array(m->a, const struct spec_region *, total);
 	for (size_t before = SIZE_MAX; nr < total && before != nr;) {
 		before = nr;
@@ -260,18 +263,18 @@ static void note_left_out(struct make *m)
 		arena_printf(m->a, "left out, as the file does not name their region: %s%s", names, more);
 }
 
-static int make_tasks(struct make *m, struct host_view **views)
+static int make_tasks(struct make *m)
 {
 	struct task *t = arena_array(m->a, struct task, m->hosts_nr);
 	size_t nr = 0;
-	*views = arena_array(m->a, struct host_view, m->hosts_nr);
+	m->views = arena_array(m->a, struct host_view, m->hosts_nr);
 	for (size_t w = 0; w < m->spec.regions_nr; w++) {
 		size_t first = nr;
 		for (size_t i = 0; i < m->hosts_nr; i++) {
 			if (strcmp(m->hosts[i].region.s, m->regions[w]->name) != 0)
 				continue;
-			(*views)[nr].region = m->hosts[i].region;
-			(*views)[nr].zone = m->hosts[i].zone;
+			m->views[nr].region = m->hosts[i].region;
+			m->views[nr].zone = m->hosts[i].zone;
 			t[nr] = (struct task){.host = m->hosts[i].name,
 					      .wave = (uint32_t)w,
 					      .position = (uint32_t)nr,
@@ -391,11 +394,11 @@ static struct digest plan_digest(const struct command_deploy *d)
 	return out;
 }
 
-static int feasible(struct make *m, const struct host_view *views)
+static int feasible(struct make *m)
 {
 	const char *why;
-	int rc =
-		plan_feasible(&m->out->deployment.limits, m->out->tasks, views, m->out->tasks_nr, m->a, &why);
+	int rc = plan_feasible(&m->out->deployment.limits, m->out->tasks, m->views, m->out->tasks_nr, m->a,
+			       &why);
 	return rc == E_OK ? E_OK : fail(m, rc, "wavetrain explain E_INFEASIBLE", why);
 }
 
@@ -414,46 +417,44 @@ static int of_one_environment(struct make *m)
 		shared_text(&other, m->a));
 }
 
+/* All but the target. */
+static void describe(struct make *m)
+{
+	const struct make_request *rq = m->rq;
+	m->out->deployment = (struct deployment){.id = rq->id,
+						 .app = rq->app,
+						 .env = rq->env,
+						 .selector = selector_of(m),
+						 .limits = limits_of(&m->spec),
+						 .state = ROLLOUT_RUNNING,
+						 .reason = "",
+						 .initiator = rq->initiator,
+						 .trace = rq->trace};
+}
+
+static int place_hosts(struct make *m)
+{
+	view_each_host(m->st, m->a, collect_host, m);
+	make_waves(m);
+	describe(m);
+	return make_tasks(m);
+}
+
 int make_deploy(struct state *st, struct arena *a, const struct make_request *rq, struct command_deploy *out,
 		struct make_text *text)
 {
+	/* Each stands on those before it. */
+	static int (*const steps[])(struct make *) = {load_file,  render_file,	      load_names,
+						      check_type, order_regions,      place_hosts,
+						      feasible,	  of_one_environment, make_target};
 	struct make m = {.st = st, .a = a, .rq = rq, .text = text, .out = out};
-	struct host_view *views;
 	*text = (struct make_text){0};
 	*out = (struct command_deploy){.force_bad = rq->force_bad};
-	int rc = load_file(&m);
-	if (rc == E_OK)
-		rc = render_file(&m);
-	if (rc == E_OK)
-		rc = load_names(&m);
-	if (rc == E_OK)
-		rc = check_type(&m);
-	if (rc == E_OK && m.spec.regions_nr > WAVES_MAX)
-		rc = fail(&m, E_TOO_LARGE, NULL, "a rollout has at most 64 regions");
-	if (rc == E_OK)
-		rc = order_regions(&m);
-	if (rc != E_OK)
-		return rc;
-	view_each_host(st, a, collect_host, &m);
-	make_waves(&m);
-	rc = make_tasks(&m, &views);
-	out->deployment = (struct deployment){.id = rq->id,
-					      .app = rq->app,
-					      .env = rq->env,
-					      .selector = selector_of(&m),
-					      .limits = limits_of(&m.spec),
-					      .state = ROLLOUT_RUNNING,
-					      .reason = "",
-					      .initiator = rq->initiator,
-					      .trace = rq->trace};
-	if (rc == E_OK)
-		rc = feasible(&m, views);
-	if (rc == E_OK)
-		rc = of_one_environment(&m);
-	if (rc == E_OK)
-		rc = make_target(&m);
-	if (rc != E_OK)
-		return rc;
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		int rc = steps[i](&m);
+		if (rc != E_OK)
+			return rc;
+	}
 	look_at_hosts(&m);
 	look_for_danger(&m);
 	note_left_out(&m);

@@ -75,12 +75,6 @@ static void other_bytes_than_announced_never_get_a_name(void **state)
 	artifact_upload_end(u);
 }
 
-static void write_to_end(struct artifact_upload *u, uint64_t from)
-{
-	struct err e;
-	assert_int_equal(artifact_upload_data(u, bytes + from, sizeof bytes - from, &e), E_OK);
-}
-
 /* Whoever came second could write into what the first one had verified, or cut it off. */
 static void an_archive_is_uploaded_by_one_at_a_time(void **state)
 {
@@ -93,7 +87,7 @@ static void an_archive_is_uploaded_by_one_at_a_time(void **state)
 	assert_int_equal(artifact_upload_data(first, bytes, 7, &e), E_OK);
 	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &second, &offset, &e), E_BUSY);
 	assert_int_equal(artifact_upload_begin(f->s, &d, 3, &second, &offset, &e), E_BUSY);
-	write_to_end(first, 7);
+	assert_int_equal(artifact_upload_data(first, bytes + 7, sizeof bytes - 7, &e), E_OK);
 	assert_int_equal(artifact_upload_finish(first, &e), E_OK);
 	/* Named, but not looked into yet: it may still be deleted. */
 	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &second, &offset, &e), E_BUSY);
@@ -101,25 +95,6 @@ static void an_archive_is_uploaded_by_one_at_a_time(void **state)
 	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &second, &offset, &e), E_OK);
 	assert_int_equal(offset, sizeof bytes);
 	artifact_upload_end(second);
-}
-
-/* The other order: the first one breaks off, and who comes after it goes on from there. */
-static void who_comes_after_one_that_broke_off_goes_on(void **state)
-{
-	struct fixture *f = *state;
-	struct artifact_upload *first, *second;
-	uint64_t offset;
-	struct err e;
-	struct digest d = digest_of(bytes, sizeof bytes);
-	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &first, &offset, &e), E_OK);
-	assert_int_equal(artifact_upload_data(first, bytes, 7, &e), E_OK);
-	artifact_upload_end(first);
-	assert_int_equal(artifact_upload_begin(f->s, &d, sizeof bytes, &second, &offset, &e), E_OK);
-	assert_int_equal(offset, 7);
-	write_to_end(second, 7);
-	assert_int_equal(artifact_upload_finish(second, &e), E_OK);
-	artifact_upload_end(second);
-	assert_true(artifact_store_has(f->s, &d));
 }
 
 static void other_archives_are_uploaded_meanwhile(void **state)
@@ -183,7 +158,6 @@ int main(void)
 		CASE(an_upload_that_broke_goes_on_where_it_stopped),
 		CASE(other_bytes_than_announced_never_get_a_name),
 		CASE(an_archive_is_uploaded_by_one_at_a_time),
-		CASE(who_comes_after_one_that_broke_off_goes_on),
 		CASE(other_archives_are_uploaded_meanwhile),
 		CASE(what_has_its_name_is_never_written_to),
 		CASE(more_bytes_than_announced_are_refused),

@@ -22,6 +22,24 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* 1.0 goes to both regions, and eu-1 has been told. */
+static void begin_at_eu_1(struct test_fleet *f)
+{
+	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
+	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+}
+
+/* What eu-1 says when it has proven 1.0. */
+static struct evidence a_proof(void)
+{
+	return (struct evidence){.target = test_target("1.0").id,
+				 .boot_lo = 7,
+				 .activation = 1,
+				 .activated_ms = 10,
+				 .measured_ms = 20,
+				 .passes = 3};
+}
+
 static void a_plan_made_before_the_fleet_changed_is_stale(void **state)
 {
 	struct test_fleet *f = *state;
@@ -61,8 +79,7 @@ static void an_assignment_has_a_number_a_fence_and_a_fallback(void **state)
 static void evidence_of_another_target_proves_nothing(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	struct task_result r = {.deployment = {ONE},
 				.host = test_name("eu-1"),
 				.seq = 1,
@@ -85,8 +102,7 @@ static void evidence_of_another_target_proves_nothing(void **state)
 static void a_result_of_an_overtaken_assignment_is_ignored(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	assert_int_equal(test_fleet_rollout_to(f, ONE, ROLLOUT_ROLLING_BACK), E_OK);
 	assert_int_equal(test_fleet_assign(f, ONE, "eu-1", DIRECTION_BACK), E_OK);
 	assert_int_equal(test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY), E_OK);
@@ -98,8 +114,7 @@ static void a_result_of_an_overtaken_assignment_is_ignored(void **state)
 static void only_a_whole_rollout_makes_a_version_stable(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
 	struct placement p = test_fleet_placement(f, "eu-1", "shop");
 	assert_string_equal(p.current.version.s, "1.0");
@@ -154,8 +169,7 @@ static void a_removed_host_leaves_its_rollout_and_its_placements(void **state)
 	struct test_fleet *f = *state;
 	struct placement p;
 	struct name host = test_name("eu-1"), app = test_name("shop");
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_apply(f, &(struct command){.kind = COMMAND_HOST_REMOVE, .host_remove = host});
 	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_SKIPPED);
 	assert_int_equal(view_placement(f->st, &f->a, &host, &app, &p), E_NOT_FOUND);
@@ -201,8 +215,7 @@ static void a_result_after_the_host_was_removed_makes_no_placement(void **state)
 	struct test_fleet *f = *state;
 	struct placement p;
 	struct name host = test_name("eu-1"), app = test_name("shop");
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_verb(f, ONE, VERB_ABORT);
 	test_fleet_apply(f, &(struct command){.kind = COMMAND_HOST_REMOVE, .host_remove = host});
 	test_fleet_host(f, "eu-1", "eu");
@@ -213,8 +226,7 @@ static void a_result_after_the_host_was_removed_makes_no_placement(void **state)
 static void a_late_result_of_a_superseded_rollout_does_not_turn_current_back(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_deploy(f, TWO, "shop", "2.0", regions, 2);
 	test_fleet_assign(f, TWO, "eu-1", DIRECTION_FORWARD);
 	test_fleet_result(f, TWO, "eu-1", TASK_HEALTHY);
@@ -271,12 +283,7 @@ static int say(struct test_fleet *f, struct task_result r)
 static void a_result_that_counts_for_nothing_says_host_number_and_why(void **state)
 {
 	struct test_fleet *f = *state;
-	struct evidence good = {.target = test_target("1.0").id,
-				.boot_lo = 7,
-				.activation = 1,
-				.activated_ms = 10,
-				.measured_ms = 20,
-				.passes = 3};
+	struct evidence good = a_proof();
 	struct evidence old = good, same = good, other = good, none = good, homeless = good;
 	old.activated_ms = 25;
 	same.activated_ms = 20;
@@ -296,8 +303,7 @@ static void a_result_that_counts_for_nothing_says_host_number_and_why(void **sta
 		{{.seq = 1, .state = TASK_HEALTHY, .evidence = same}, "not measured after the activation"},
 		{{.seq = 1, .state = TASK_HEALTHY, .evidence = homeless}, "names no boot"},
 	};
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	size_t before = audits(f);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		assert_int_equal(say(f, cases[i].r), E_OK);
@@ -316,8 +322,7 @@ static void a_result_that_counts_for_nothing_says_host_number_and_why(void **sta
 static void a_result_said_twice_is_said_once(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
 	size_t before = audits(f);
 	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
@@ -328,14 +333,8 @@ static void a_result_said_twice_is_said_once(void **state)
 static void what_was_proven_before_a_host_was_lost_does_not_bring_it_back(void **state)
 {
 	struct test_fleet *f = *state;
-	struct evidence e = {.target = test_target("1.0").id,
-			     .boot_lo = 7,
-			     .activation = 1,
-			     .activated_ms = 10,
-			     .measured_ms = 20,
-			     .passes = 3};
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	struct evidence e = a_proof();
+	begin_at_eu_1(f);
 	say(f, (struct task_result){.seq = 1, .state = TASK_HEALTHY, .evidence = e});
 	say(f, (struct task_result){.seq = 1, .state = TASK_LOST, .cause = CAUSE_INFRA});
 	assert_int_equal(test_fleet_task(f, ONE, "eu-1").state, TASK_LOST);
@@ -350,8 +349,7 @@ static void what_was_proven_before_a_host_was_lost_does_not_bring_it_back(void *
 static void a_result_of_a_task_that_was_given_up_is_told(void **state)
 {
 	struct test_fleet *f = *state;
-	test_fleet_deploy(f, ONE, "shop", "1.0", regions, 2);
-	test_fleet_assign(f, ONE, "eu-1", DIRECTION_FORWARD);
+	begin_at_eu_1(f);
 	test_fleet_result(f, ONE, "eu-1", TASK_FAILED);
 	test_fleet_result(f, ONE, "eu-1", TASK_HEALTHY);
 	assert_string_equal(ignored(f)->reason, "its task is FAILED by now");
