@@ -9,7 +9,7 @@
 #include <zlib.h>
 
 /* magic, version, length of the body, CRC of the body; then the body. */
-enum { MAGIC = 0x57544a31, VERSION = 1, HEAD = 16, FILE_MAX = 64 * 1024 };
+enum { MAGIC = 0x57544a31, VERSION = 2, OLDEST = 1, HEAD = 16, FILE_MAX = 64 * 1024 };
 static const char suffix[] = ".journal";
 
 /* One walk over the fields serves both ways: `out` set = write, else read. */
@@ -17,6 +17,7 @@ struct coder {
 	struct buf *out;
 	const uint8_t *in;
 	size_t left;
+	uint32_t version; /* of what is read; what it has not got stays 0 */
 	bool bad;
 };
 
@@ -106,6 +107,8 @@ static void code_work(struct coder *c, struct agent_assignment *w)
 	code_target(c, &w->target);
 	code_target(c, &w->fallback);
 	code_i64(c, &w->deadline_ms);
+	if (c->version >= 2)
+		code_i64(c, &w->fault_cap_ms);
 	code_u64(c, &w->trace.hi);
 	code_u64(c, &w->trace.lo);
 }
@@ -158,6 +161,10 @@ static void code_record(struct coder *c, struct agent_record *r)
 	code_boot(c, &r->boot);
 	code_i64(c, &r->activated_ms);
 	code_i64(c, &r->accepted_ms);
+	if (c->version >= 2) {
+		code_i64(c, &r->fault_since_ms);
+		code_i64(c, &r->fault_ms);
+	}
 	code_text(c, r->reason, sizeof(r->reason));
 	code_evidence(c, &r->evidence);
 }
@@ -167,7 +174,7 @@ void journal_encode(const struct agent_record *r, struct buf *out)
 	struct agent_record copy = *r;
 	struct buf body;
 	buf_init(&body);
-	struct coder c = {.out = &body};
+	struct coder c = {.out = &body, .version = VERSION};
 	code_record(&c, &copy);
 	buf_put_u32(out, MAGIC);
 	buf_put_u32(out, VERSION);
@@ -182,13 +189,14 @@ int journal_decode(struct agent_record *out, const uint8_t *bytes, size_t len, s
 	memset(out, 0, sizeof(*out));
 	if (len < HEAD || get_u32(bytes) != MAGIC)
 		return err_set(e, E_CORRUPT, "journal: this is no journal record");
-	if (get_u32(bytes + 4) != VERSION)
+	uint32_t version = get_u32(bytes + 4);
+	if (version < OLDEST || version > VERSION)
 		return err_set(e, E_VERSION, "journal: written by another version of the agent (format %u)",
-			       get_u32(bytes + 4));
+			       version);
 	if (get_u32(bytes + 8) != len - HEAD ||
 	    get_u32(bytes + 12) != crc32(0, bytes + HEAD, (uInt)(len - HEAD)))
 		return err_set(e, E_CORRUPT, "journal: the record is cut or its checksum is wrong");
-	struct coder c = {.in = bytes + HEAD, .left = len - HEAD};
+	struct coder c = {.in = bytes + HEAD, .left = len - HEAD, .version = version};
 	code_record(&c, out);
 	if (c.bad || c.left != 0 || !name_ok(out->app.s))
 		return err_set(e, E_CORRUPT, "journal: a field is out of its range");

@@ -77,7 +77,8 @@ static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_a
 		return bad(e, "the app of an assignment");
 	if (m->seq == 0 || m->fence == NULL || m->fence->generation == 0)
 		return bad(e, "an assignment without sequence or fence");
-	if (!take_trace(&m->trace_id, &out->trace) || m->deadline_ms > INT32_MAX)
+	if (!take_trace(&m->trace_id, &out->trace) || m->deadline_ms > INT32_MAX ||
+	    m->fault_cap_ms > INT32_MAX)
 		return bad(e, "the trace or deadline of an assignment");
 	out->seq = m->seq;
 	out->fence = (struct fence){m->fence->generation, m->fence->term, m->fence->epoch};
@@ -85,6 +86,7 @@ static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_a
 	out->wave = m->wave;
 	out->back = m->back;
 	out->deadline_ms = (int64_t)m->deadline_ms;
+	out->fault_cap_ms = (int64_t)m->fault_cap_ms;
 	int rc = take_target(m->target, &out->target, &texts[0], e);
 	return rc == E_OK ? take_target(m->fallback, &out->fallback, &texts[1], e) : rc;
 }

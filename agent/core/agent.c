@@ -130,10 +130,15 @@ static bool is_due(const struct agent_app *app, enum agent_effect_kind action)
 	return action != 0 && !(action == AGENT_FREE_SLOTS && app->tidied);
 }
 
+const char *inner_out_of_time(const struct agent_app *app)
+{
+	return app->last_fault[0] != '\0' ? app->last_fault : "the time for this host ran out";
+}
+
 static void give_up(struct step_run *run, struct agent_app *app)
 {
-	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT,
-		     app->last_fault[0] != '\0' ? app->last_fault : "the time for this host ran out");
+	machine_fault_ends(&app->rec, run->now);
+	machine_fail(&app->rec, STEP_CAUSE_INFRA, E_TIMEOUT, inner_out_of_time(app));
 	machine_pass(&app->rec, run->now);
 	inner_persist(run, app);
 }
@@ -171,6 +176,7 @@ static void note_new_boot(struct step_run *run, struct agent_record *r)
 	r->boot = run->a->boot;
 	r->accepted_ms = run->now.v;
 	r->activated_ms = run->now.v;
+	machine_forget_faults(r);
 }
 
 static void re_enter(struct step_run *run, struct agent_app *app)

@@ -55,7 +55,8 @@ struct agent_assignment {
 	uint32_t wave;
 	bool back;
 	struct agent_target target, fallback;
-	int64_t deadline_ms; /* from receipt; 0 = the default of one hour */
+	int64_t deadline_ms;  /* from receipt; 0 = the default of one hour */
+	int64_t fault_cap_ms; /* D3: faults around the host prolong that by this much at most */
 	struct trace_id trace;
 };
 
@@ -118,6 +119,8 @@ struct agent_record {
 	uint64_t activation;	      /* counts the starts of this app on this host, for ever */
 	struct agent_boot_id boot;    /* that activated_ms and accepted_ms belong to */
 	int64_t activated_ms, accepted_ms;
+	int64_t fault_since_ms; /* D3: store, network or balancer fail since then; 0 = they do not */
+	int64_t fault_ms;	/* how long they failed before that, for this work */
 	enum step_cause cause;
 	int code; /* enum err_code */
 	char reason[AGENT_REASON_CAP];
@@ -284,6 +287,8 @@ enum step agent_step_of(const struct agent_record *r);
 /* The one thing to do in this state; 0 = nothing (a state passed through, or at rest). */
 enum agent_effect_kind agent_action(const struct agent_record *r);
 bool agent_at_rest(const struct agent_record *r); /* IDLE, HEALTHY, FAILED */
+/* How long this work stood still for faults around the host, one under way included (D3). */
+int64_t agent_fault_ms(const struct agent_record *r, struct mono_ms now);
 extern const struct sm agent_sm;
 
 #endif

@@ -72,6 +72,7 @@ static void take_over(struct agent_record *r, const struct agent_assignment *as,
 	r->reverting = false;
 	r->starts = 0;
 	r->accepted_ms = now.v;
+	machine_forget_faults(r);
 	r->cause = STEP_CAUSE_NONE;
 	r->code = E_OK;
 	r->reason[0] = '\0';

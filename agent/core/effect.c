@@ -17,12 +17,18 @@ static const struct {
 	bool cancellable;    /* nothing outside the agent's own files changes half way */
 	bool retried;	     /* a transient failure is tried again until the assignment's deadline */
 	bool until_deadline; /* ends with the assignment's deadline, too */
+	bool around;	     /* it needs the store and the network, or a balancer */
 } kinds[AGENT_EFFECT_NR] = {
-	[AGENT_FETCH] = {MONTH, true, true, true},     [AGENT_UNPACK] = {MONTH, true, true, true},
-	[AGENT_HOOK] = {DAY, false, false, false},     [AGENT_DRAIN] = {MONTH, false, true, false},
-	[AGENT_STOP] = {2 * HOUR, false, true, false}, [AGENT_SWAP] = {2 * HOUR, false, false, false},
-	[AGENT_START] = {MONTH, false, false, false},  [AGENT_PROBE] = {MONTH, true, false, true},
-	[AGENT_UNDRAIN] = {MONTH, false, true, false}, [AGENT_FREE_SLOTS] = {2 * HOUR, false, false, false},
+	[AGENT_FETCH] = {MONTH, true, true, true, true},
+	[AGENT_UNPACK] = {MONTH, true, true, true, false},
+	[AGENT_HOOK] = {DAY, false, false, false, false},
+	[AGENT_DRAIN] = {MONTH, false, true, false, true},
+	[AGENT_STOP] = {2 * HOUR, false, true, false, false},
+	[AGENT_SWAP] = {2 * HOUR, false, false, false, false},
+	[AGENT_START] = {MONTH, false, false, false, false},
+	[AGENT_PROBE] = {MONTH, true, false, true, false},
+	[AGENT_UNDRAIN] = {MONTH, false, true, false, true},
+	[AGENT_FREE_SLOTS] = {2 * HOUR, false, false, false, false},
 };
 
 bool effect_cancellable(const struct agent_effect *e)
@@ -100,7 +106,7 @@ void effect_ran_out(struct step_run *run, struct agent_app *app)
 	bool of_host = app->effect.deadline.v == machine_deadline(&app->rec).v;
 	effect_cancel(run, app);
 	effect_ended(run, app, E_TIMEOUT, STEP_CAUSE_INFRA,
-		     of_host ? "the time for this host ran out" : "took longer than it may", NULL);
+		     of_host ? inner_out_of_time(app) : "took longer than it may", NULL);
 }
 
 static bool evidence_counts(const struct agent_record *r, const struct agent_evidence *ev)
@@ -140,6 +146,26 @@ static void revive_failed(struct step_run *run, struct agent_app *app)
 	inner_persist(run, app);
 }
 
+/* D3: not the host's own disk or memory; those are why it has a deadline. */
+static bool fault_around(enum agent_effect_kind kind, int code)
+{
+	bool away = code == E_UNAVAILABLE || code == E_TIMEOUT || code == E_BUSY || code == E_CLOSED;
+	return kinds[kind].around && away;
+}
+
+static void retry(struct step_run *run, struct agent_app *app, int code, const char *detail)
+{
+	snprintf(app->last_fault, sizeof(app->last_fault), "%s", detail == NULL ? err_text(code) : detail);
+	bool begins = false;
+	if (fault_around(app->effect.kind, code))
+		begins = machine_fault_begins(&app->rec, run->now);
+	else
+		machine_fault_ends(&app->rec, run->now);
+	wait_before_retry(app, run->now);
+	if (begins) /* an agent that dies now knows afterwards how long the clock has stood */
+		inner_persist(run, app);
+}
+
 static void failed(struct step_run *run, struct agent_app *app, int code, enum step_cause cause,
 		   const char *detail)
 {
@@ -151,11 +177,10 @@ static void failed(struct step_run *run, struct agent_app *app, int code, enum s
 	} else if (agent_at_rest(&app->rec)) { /* an undrain that is owed */
 		wait_before_retry(app, run->now);
 	} else if (try_again(app, kind, code, run->now)) {
-		snprintf(app->last_fault, sizeof(app->last_fault), "%s",
-			 detail == NULL ? err_text(code) : detail);
-		wait_before_retry(app, run->now);
+		retry(run, app, code, detail);
 	} else {
 		app->failed_tries = 0;
+		machine_fault_ends(&app->rec, run->now);
 		machine_fail(&app->rec, cause, code, detail);
 		machine_pass(&app->rec, run->now);
 		inner_persist(run, app);
@@ -191,6 +216,8 @@ static void succeeded(struct step_run *run, struct agent_app *app, const struct 
 	app->failed_tries = 0;
 	app->last_fault[0] = '\0';
 	app->retry_at = (struct mono_ms){0};
+	if (!r->reviving)
+		machine_fault_ends(r, run->now);
 	machine_succeed(r, run->now);
 	inner_persist(run, app);
 }

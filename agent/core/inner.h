@@ -37,7 +37,12 @@ void machine_succeed(struct agent_record *r, struct mono_ms now);
 /* `r` could not do what its state asks: nothing touched -> FAILED, else the way back. `detail` may be NULL.
  */
 void machine_fail(struct agent_record *r, enum step_cause cause, int code, const char *detail);
-struct mono_ms machine_deadline(const struct agent_record *r); /* of the assignment */
+/* Of the assignment. While a fault lasts: the latest it can become by it, so it moves only when one ends. */
+struct mono_ms machine_deadline(const struct agent_record *r);
+/* D3: store, network or balancer fail, and do no more. The first says whether that is new. */
+bool machine_fault_begins(struct agent_record *r, struct mono_ms now);
+void machine_fault_ends(struct agent_record *r, struct mono_ms now);
+void machine_forget_faults(struct agent_record *r); /* the clock itself begins anew */
 
 /* effect.c: starting, ending, cancelling effects. */
 void effect_start(struct step_run *run, struct agent_app *app);
@@ -63,6 +68,8 @@ struct agent_app *inner_find(struct agent *a, const struct name *app);
 struct agent_app *inner_add(struct agent *a, const struct name *app); /* NULL: full */
 /* The same with the place of an app that runs nothing and is to run nothing: exec knows its fence still. */
 struct agent_app *inner_make_room(struct step_run *run, const struct name *app);
+/* Why a host that is out of time is: the fault it was waiting for to pass, if there was one. */
+const char *inner_out_of_time(const struct agent_app *app);
 void inner_persist(struct step_run *run, struct agent_app *app);
 /* Whatever is next for an app with a durable record and no effect outstanding. */
 void inner_settle(struct step_run *run, struct agent_app *app);

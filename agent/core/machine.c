@@ -1,5 +1,7 @@
 #include "agent/core/inner.h"
 
+#include "base/deadline.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -51,7 +53,32 @@ void machine_move(struct agent_record *r, enum agent_state to)
 struct mono_ms machine_deadline(const struct agent_record *r)
 {
 	int64_t wait = r->work.deadline_ms > 0 ? r->work.deadline_ms : DEFAULT_DEADLINE_MS;
-	return (struct mono_ms){r->accepted_ms + wait};
+	int64_t back = deadline_given_back_ms(r->fault_ms, r->fault_since_ms != 0, r->work.fault_cap_ms);
+	return (struct mono_ms){r->accepted_ms + wait + back};
+}
+
+int64_t agent_fault_ms(const struct agent_record *r, struct mono_ms now)
+{
+	return r->fault_ms + (r->fault_since_ms == 0 ? 0 : now.v - r->fault_since_ms);
+}
+
+bool machine_fault_begins(struct agent_record *r, struct mono_ms now)
+{
+	bool begins = r->fault_since_ms == 0;
+	if (begins)
+		r->fault_since_ms = now.v;
+	return begins;
+}
+
+void machine_fault_ends(struct agent_record *r, struct mono_ms now)
+{
+	r->fault_ms = agent_fault_ms(r, now);
+	r->fault_since_ms = 0;
+}
+
+void machine_forget_faults(struct agent_record *r)
+{
+	r->fault_since_ms = r->fault_ms = 0;
 }
 
 bool agent_at_rest(const struct agent_record *r)

@@ -187,6 +187,8 @@ static void tell(struct work *w)
 	work_free(w);
 	driver_done(h->driver, ev);
 	program_rests(program_get(h, &ev.done.app));
+	if (ev.done.code != E_OK)
+		host_changed(h);
 }
 
 /* What is late by the file it is done for: whoever should have ended it does not answer. */

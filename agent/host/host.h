@@ -52,6 +52,8 @@ struct host_app {
 	bool in_rotation;
 	const char *note; /* in the arena; "" when there is nothing to say */
 	uint64_t fetched_bytes, fetch_total_bytes;
+	int64_t fault_ms; /* the work stood still for a fault around the host, so long so far */
+	bool fault_lasts;
 };
 /* All apps known here, in the arena. */
 struct host_app *host_look(struct host *h, struct arena *a, size_t *nr);

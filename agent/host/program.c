@@ -396,6 +396,8 @@ void program_describe(struct program *p, struct arena *a, struct host_app *out)
 	out->restarts = p->status.restarts;
 	out->step = p->step;
 	out->step_for_ms = now_of(p) - p->step_since_ms;
+	out->fault_ms = agent_fault_ms(r, (struct mono_ms){now_of(p)});
+	out->fault_lasts = r->fault_since_ms != 0;
 	out->in_rotation = out->health == WAVETRAIN__AGENT__HEALTH__HEALTH_HEALTHY && !r->drained;
 	if (program_up(p) && p->health == NULL)
 		out->note = arena_strdup(a, p->unmeasured);

@@ -89,6 +89,8 @@ static Wavetrain__Agent__AppStatus *status_of(struct arena *a, const struct host
 	s->in_rotation = app->in_rotation;
 	s->fetched_bytes = app->fetched_bytes;
 	s->fetch_total_bytes = app->fetch_total_bytes;
+	s->fault_ms = app->fault_ms > 0 ? (uint64_t)app->fault_ms : 0;
+	s->fault_lasts = app->fault_lasts;
 	return s;
 }
 

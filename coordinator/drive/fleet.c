@@ -157,6 +157,18 @@ static struct wall_ms healthy_since(const struct fleet_app *a, bool healthy, uin
 	return (struct wall_ms){says};
 }
 
+/* The planner's clocks look at it. */
+static bool take_fault(struct fleet_app *a, const Wavetrain__Agent__AppStatus *s, struct wall_ms now)
+{
+	int64_t ms = s->fault_ms < INT32_MAX ? (int64_t)s->fault_ms : INT32_MAX;
+	bool changed = a->fault_lasts != (bool)s->fault_lasts;
+	if (s->fault_lasts || ms != a->fault_ms)
+		a->fault_told = now;
+	a->fault_ms = ms;
+	a->fault_lasts = s->fault_lasts;
+	return changed;
+}
+
 bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, struct wall_ms now)
 {
 	struct fleet_app *a = app_get(h, s->app);
@@ -167,6 +179,7 @@ bool fleet_status(struct fleet_host *h, const Wavetrain__Agent__AppStatus *s, st
 	bool changed = a->health != (uint32_t)s->health || a->in_rotation != (bool)s->in_rotation ||
 		       a->step != s->step || a->seq != s->seq || !digest_eq(&a->running, &running) ||
 		       a->restarts != s->restarts;
+	changed |= take_fault(a, s, now);
 	if (a->step != s->step || a->step_since.v == 0)
 		a->step_since = now;
 	a->healthy_since = a->restarts == s->restarts ? healthy_since(a, healthy, s->healthy_for_ms, now)
@@ -267,6 +280,10 @@ void fleet_view(struct fleet *f, const struct name *host, const struct name *app
 	out->running = a->running;
 	out->up_since = a->healthy_since;
 	out->step = a->step;
+	out->seq = a->seq;
+	out->fault = (struct fault_view){.ms = a->fault_ms + (a->fault_lasts ? now.v - h->polled_at.v : 0),
+					 .until = a->fault_lasts ? now : a->fault_told,
+					 .lasts = a->fault_lasts};
 	out->unhealthy = a->health == WAVETRAIN__AGENT__HEALTH__HEALTH_UNHEALTHY;
 	out->was_well =
 		(a->well_hi | a->well_lo) != 0 && a->well_hi == h->boot_hi && a->well_lo == h->boot_lo;

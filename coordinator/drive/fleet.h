@@ -25,6 +25,9 @@ struct fleet_app {
 	struct wall_ms step_since;
 	enum task_state step; /* 0 = none */
 	uint64_t seq, restarts;
+	int64_t fault_ms; /* how long the work of `seq` stood still for a fault around the host, when told */
+	bool fault_lasts;
+	struct wall_ms fault_told; /* when it was told last that there was one, or more of it; 0 = never */
 	uint64_t fetched_bytes, fetch_total_bytes;
 	char note[200];
 	UT_hash_handle hh;

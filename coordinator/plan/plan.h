@@ -21,6 +21,13 @@ enum availability {
 	AVAIL_DOWN,	   /* says so itself, or runs nothing */
 };
 
+/* D3: the work of a host stands still, or stood, because store, network or balancer fail. */
+struct fault_view {
+	int64_t ms;	      /* all of it so far */
+	struct wall_ms until; /* heard to last at that time; 0 = there was none */
+	bool lasts;
+};
+
 /* What the fleet says of one host of the rollout. Soft: lost with the coordinator, rebuilt by one poll. */
 struct host_view {
 	struct name region, zone;
@@ -37,7 +44,9 @@ struct host_view {
 	bool was_well;	/* it was healthy in the boot it is in, and this coordinator heard it */
 	uint64_t boot_hi, boot_lo; /* of its host, as it said last; 0 = not known */
 	int64_t silent_ms;    /* since its last sign of life, or since the leader began if there was none */
-	enum task_state step; /* where it says it is; 0 = not known */
+	uint64_t seq;	      /* of the assignment that it works on, or ended last; 0 = not known */
+	enum task_state step; /* where it says it is with that; 0 = not known */
+	struct fault_view fault; /* likewise */
 };
 
 struct view {

@@ -75,7 +75,7 @@ static struct wall_ms progress_deadline(struct step *s)
 		began = later(began, later(owes, s->waves[w].last_good));
 	}
 	began = later(began, d->state_since); /* `resume` and `retry` begin it anew too */
-	return runs ? step_deadline(s, began, d->limits.progress_ms) : (struct wall_ms){0};
+	return runs ? step_progress_deadline(s, began, d->limits.progress_ms) : (struct wall_ms){0};
 }
 
 static bool out_of_time(struct step *s, const char **why)

@@ -1,5 +1,7 @@
 #include "coordinator/plan/step.h"
 
+#include "base/deadline.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -60,21 +62,63 @@ bool task_unsettled(const struct task *t)
 	       (t->state == TASK_LOST && t->stop);
 }
 
-int64_t step_given_back(const struct step *s, struct wall_ms began)
+static int64_t at_least_0(int64_t ms)
 {
-	int64_t away = s->v->leading_since.v - began.v, cap = s->v->d->limits.infra_cap_ms;
-	return away < 0 ? 0 : away < cap ? away : cap;
+	return ms < 0 ? 0 : ms;
+}
+
+/*
+ * D3, docs/decisions/0012. What a clock that began then gets back: the time since when there was another
+ * coordinator or none, and the faults around a host after that. They may have been at the same time, so it is
+ * more than it might be, and the cap bounds it.
+ */
+static int64_t given_back(const struct step *s, struct wall_ms began, const struct fault_view *f)
+{
+	int64_t away = at_least_0(s->v->leading_since.v - began.v), cap = s->v->d->limits.infra_cap_ms;
+	int64_t since = at_least_0(f->until.v - began.v);
+	return deadline_given_back_ms(away + (f->ms < since ? f->ms : since), f->lasts, cap);
+}
+
+/* What is heard of task i's work; the work before it does not count. While the host is silent the network may
+ * keep its end from us. */
+static struct fault_view fault_of(const struct step *s, size_t i)
+{
+	const struct host_view *h = &s->v->hosts[i];
+	const struct task *t = &s->v->tasks[i];
+	if (h->avail == AVAIL_UNKNOWN)
+		return (struct fault_view){.lasts = task_in_hand(t)};
+	return h->seq == t->seq ? h->fault : (struct fault_view){0};
 }
 
 struct wall_ms step_deadline(const struct step *s, struct wall_ms began, int64_t ms)
 {
-	return (struct wall_ms){ms == 0 ? 0 : began.v + step_given_back(s, began) + ms};
+	static const struct fault_view none = {0};
+	return (struct wall_ms){ms == 0 ? 0 : began.v + given_back(s, began, &none) + ms};
 }
 
-struct wall_ms step_task_deadline(const struct step *s, const struct task *t)
+/* One that failed counts on: the time that it cost the others is not owed because of that. */
+static bool holds_others_up(const struct task *t)
 {
+	return task_in_hand(t) || t->state == TASK_FAILED;
+}
+
+struct wall_ms step_progress_deadline(const struct step *s, struct wall_ms began, int64_t ms)
+{
+	struct wall_ms most = step_deadline(s, began, ms);
+	for (size_t i = 0; i < s->v->tasks_nr && ms != 0; i++) {
+		struct fault_view f = fault_of(s, i);
+		int64_t at = holds_others_up(&s->v->tasks[i]) ? began.v + given_back(s, began, &f) + ms : 0;
+		most.v = at > most.v ? at : most.v;
+	}
+	return most;
+}
+
+struct wall_ms step_task_deadline(const struct step *s, size_t i)
+{
+	const struct task *t = &s->v->tasks[i];
+	struct fault_view f = fault_of(s, i);
 	int64_t set = t->deadline.v;
-	return (struct wall_ms){set == 0 ? 0 : set + step_given_back(s, t->assigned_at)};
+	return (struct wall_ms){set == 0 ? 0 : set + given_back(s, t->assigned_at, &f)};
 }
 
 bool step_past(const struct step *s, struct wall_ms deadline)

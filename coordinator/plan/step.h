@@ -45,13 +45,15 @@ bool task_to_take_back(const struct task *t);
 bool task_unsettled(const struct task *t); /* not where it will stay */
 /* Hosts of the wave that are not where they will stay. */
 uint32_t tally_unsettled(const struct tally *t);
-/* D3: the time without this coordinator since `began` is an infrastructure fault and is given back, up to the
- * cap. */
-int64_t step_given_back(const struct step *s, struct wall_ms began);
-/* `ms` after `began`, and what is given back. 0 = no deadline, when `ms` is 0. */
+/* `ms` after `began`, and what infrastructure faults give back (D3): the time without this coordinator. 0 =
+ * no deadline, when `ms` is 0. */
 struct wall_ms step_deadline(const struct step *s, struct wall_ms began, int64_t ms);
-struct wall_ms step_task_deadline(const struct step *s, const struct task *t); /* likewise; of one in hand */
-bool step_past(const struct step *s, struct wall_ms deadline);		       /* false when there is none */
+/* Likewise, and the time for which a host with work stood still for a fault around it; of all such hosts the
+ * longest counts. */
+struct wall_ms step_progress_deadline(const struct step *s, struct wall_ms began, int64_t ms);
+/* Likewise; of task i, which is in hand. */
+struct wall_ms step_task_deadline(const struct step *s, size_t i);
+bool step_past(const struct step *s, struct wall_ms deadline); /* false when there is none */
 /* Right after taking the lead nobody has been heard yet: an unknown host is not an unavailable one until the
  * grace is over; nor is one that has come anew and not said what runs. The second says so of a host. */
 bool step_too_early(const struct step *s, const struct host_view *h);

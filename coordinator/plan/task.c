@@ -28,18 +28,10 @@ static bool in_grace(const struct view *v, struct wall_ms now)
 }
 
 /*
- * A late host that had the new version running is the version's fault; one that never got so far is not. Nor
- * is one that was not heard in the last tenth of its time: the host itself has given up by then, or proven
- * it, and the network keeps that from us.
+ * Late is never the version's fault (D3): an agent that could give up or prove it in time has done so before,
+ * by the deadlines of its probes and its own. That it is still at work says that its clock began later than
+ * ours: the order came late, or the host was away.
  */
-static enum cause cause_of_lateness(struct step *s, const struct task *t, const struct host_view *h)
-{
-	int64_t tenth = (t->deadline.v - t->assigned_at.v) / 10;
-	bool heard = h->heard_at.v >= step_task_deadline(s, t).v - tenth;
-	bool ran = h->step == TASK_SWAPPED || h->step == TASK_PROBING;
-	return heard && ran ? CAUSE_VERSION : CAUSE_INFRA;
-}
-
 static bool judge(struct step *s, size_t i, struct task_result *r)
 {
 	const struct task *t = &s->v->tasks[i];
@@ -54,9 +46,9 @@ static bool judge(struct step *s, size_t i, struct task_result *r)
 			arena_printf(s->a, "no sign of life for %lld s", (long long)(h->silent_ms / 1000));
 		return true;
 	}
-	if (step_past(s, step_task_deadline(s, t)) && !in_grace(s->v, s->now)) {
+	if (step_past(s, step_task_deadline(s, i)) && !in_grace(s->v, s->now)) {
 		r->state = TASK_FAILED;
-		r->cause = cause_of_lateness(s, t, h);
+		r->cause = CAUSE_INFRA;
 		r->reason = arena_printf(s->a, "not done at its deadline, last seen at %s",
 					 h->step == 0 ? "no step" : sm_name(&task_machine, (int)h->step));
 		return true;
@@ -66,10 +58,9 @@ static bool judge(struct step *s, size_t i, struct task_result *r)
 
 static void look_again_for(struct step *s, size_t i)
 {
-	const struct task *t = &s->v->tasks[i];
 	int64_t grace_end = s->v->leading_since.v + s->v->grace_ms;
 	int64_t lost = s->now.v + s->v->lost_ms - s->v->hosts[i].silent_ms;
-	int64_t late = step_task_deadline(s, t).v;
+	int64_t late = step_task_deadline(s, i).v;
 	step_look_again(s, (struct wall_ms){lost > grace_end ? lost : grace_end});
 	if (late != 0)
 		step_look_again(s, (struct wall_ms){late > grace_end ? late : grace_end});

@@ -109,6 +109,18 @@ static bool late_failures(struct step *s, uint32_t w)
 	return step_results(s, v, nr);
 }
 
+/* D3: that its clock stands, and for how long at most. */
+static const char *fault_text(struct step *s, uint32_t i)
+{
+	const struct fault_view *f = &s->v->hosts[i].fault;
+	if (!f->lasts || s->v->hosts[i].seq != s->v->tasks[i].seq)
+		return "";
+	return arena_printf(s->a,
+			    "; store, network or balancer fail it for %lld s by now: its clock stands, for "
+			    "%lld s at most",
+			    (long long)f->ms / 1000, (long long)s->v->d->limits.infra_cap_ms / 1000);
+}
+
 static void say_rolling(struct step *s, uint32_t w)
 {
 	const struct tally *t = &s->waves[w];
@@ -119,10 +131,11 @@ static void say_rolling(struct step *s, uint32_t w)
 	for (uint32_t i = t->first; i < t->end; i++)
 		if (task_in_hand(&s->v->tasks[i]))
 			step_reason(s, arena_printf(s->a, "host %s", s->v->tasks[i].host.s),
-				    step_task_deadline(s, &s->v->tasks[i]), "is at %s",
+				    step_task_deadline(s, i), "is at %s%s",
 				    s->v->hosts[i].step == 0
 					    ? "no step yet"
-					    : sm_name(&task_machine, (int)s->v->hosts[i].step));
+					    : sm_name(&task_machine, (int)s->v->hosts[i].step),
+				    fault_text(s, i));
 }
 
 static bool on_rolling(struct step *s, uint32_t w)

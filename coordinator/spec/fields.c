@@ -66,9 +66,8 @@ static const struct field deadlines_fields[] = {
 	 .doc = "One hook, unless the hook says otherwise."},
 	{"infrastructure", FIELD_DURATION, 0, AT(spec_deadlines, infrastructure_ms), .dflt = "30m",
 	 .max = DEADLINE_MAX,
-	 .doc = "The time without a coordinator is given back to the clocks of hosts and progress, at most "
-		"this "
-		"much of it. 0 gives nothing back."},
+	 .doc = "Faults of store, network and balancer and the time without a coordinator stop the clocks of "
+		"hosts and progress, for at most this long. 0 stops none."},
 	{"pause", FIELD_DURATION, 0, AT(spec_deadlines, pause_ms), .dflt = "1d", .min = 1000,
 	 .max = DEADLINE_MAX, .doc = "A pause becomes a hold after this."},
 };

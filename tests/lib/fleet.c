@@ -141,6 +141,8 @@ int test_fleet_deploy(struct test_fleet *f, uint64_t id, const char *app, const 
 						      .target = target_with(version, file),
 						      .state = ROLLOUT_RUNNING,
 						      .limits = {.recreate = f->recreate,
+								 .task_ms = f->task_ms,
+								 .infra_cap_ms = f->infra_cap_ms,
 								 .batch = {.v = 1},
 								 .unavailable = {.v = 1},
 								 .auto_rollback = true}},

@@ -16,10 +16,11 @@ struct test_fleet {
 	struct wall_ms now;
 	struct changes changes; /* of the last command */
 	struct command_reply reply;
-	bool recreate;	       /* the next deployments stop all of a wave first */
-	const char *file;      /* of the next deployments; NULL: "{}" */
-	const char *env;       /* of the next deployments; NULL: prod */
-	struct trace_id trace; /* of the next deployments */
+	bool recreate;		       /* the next deployments stop all of a wave first */
+	int64_t task_ms, infra_cap_ms; /* their deadlines, as in struct limits */
+	const char *file;	       /* of the next deployments; NULL: "{}" */
+	const char *env;	       /* of the next deployments; NULL: prod */
+	struct trace_id trace;	       /* of the next deployments */
 };
 
 void test_fleet_init(struct test_fleet *f);

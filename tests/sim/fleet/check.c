@@ -26,9 +26,10 @@ struct check {
 	size_t assigned_nr;
 	uint64_t obeyed[SIM_HOSTS_MAX]; /* highest epoch each host began an effect of */
 	struct service *service;
-	uint32_t retries;	       /* said by operators, ever */
-	uint64_t apart[SIM_HOSTS_MAX]; /* recreate: the rollout whose barrier did not wait for this host */
-	struct digest *chains;	       /* by index */
+	int64_t stood_at[SIM_HOSTS_MAX]; /* when each was last silent, or without what it needs */
+	uint32_t retries;		 /* said by operators, ever */
+	uint64_t apart[SIM_HOSTS_MAX];	 /* recreate: the rollout whose barrier did not wait for this host */
+	struct digest *chains;		 /* by index */
 	size_t chains_nr;
 };
 
@@ -181,9 +182,19 @@ static void note_assignments(struct check *c, const struct command *cmd, uint64_
 	}
 }
 
+/* Nobody hears it, or it has said that what it needs is away. */
+static bool stands_still(const struct sim_host *h)
+{
+	const struct agent_record *r = record_of(h);
+	return h->cut || !h->agent_up || h->session == 0 || r == NULL || r->fault_since_ms != 0;
+}
+
 void check_watch(struct check *c)
 {
 	service_watch(c->service);
+	for (size_t i = 0; i < c->s->hosts_nr; i++)
+		if (stands_still(&c->s->hosts[i]))
+			c->stood_at[i] = c->s->w.now_ms;
 }
 
 static bool in_hand(enum task_state s)
@@ -306,11 +317,17 @@ static void check_evidence(struct check *c, const struct changes *ch)
 
 enum { DEADLINE_SLACK_MS = 30000, LEADING_MS = 150000 }; /* a look every second; the grace is 90 s */
 
-/* The time without a coordinator does not count, up to the cap. */
+/* The time without a coordinator does not count, nor does that without store, network or balancer, up to the
+ * cap. */
 static int64_t given_back(const struct check *c, const struct deployment *d, const struct task *t)
 {
-	int64_t away = coordinator_since(c->s->c) - t->assigned_at.v;
-	return away < 0 ? 0 : away < d->limits.infra_cap_ms ? away : d->limits.infra_cap_ms;
+	const struct sim_host *h = sim_host(c->s, t->host.s);
+	const struct agent_record *r = h == NULL ? NULL : record_of(h);
+	int64_t cap = d->limits.infra_cap_ms, away = coordinator_since(c->s->c) - t->assigned_at.v;
+	if (h != NULL && c->s->w.now_ms - c->stood_at[index_of(c, h)] < DEADLINE_SLACK_MS)
+		return cap; /* its coordinator may not know yet that this is over */
+	int64_t back = (away < 0 ? 0 : away) + (r == NULL ? 0 : r->fault_ms);
+	return back < cap ? back : cap;
 }
 
 /* D3: no task stays in hand past its deadline while there is a coordinator to end it. */

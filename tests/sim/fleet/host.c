@@ -17,7 +17,7 @@ enum {
 	KEEP_SLOTS = 2,
 	PROBE_MS = 3000,
 	PROBE_TRIES_MS = 20000,
-	FETCH_TRIES_MS = 60000
+	FETCH_TRIES_MS = 30000
 };
 
 /* ---- versions
@@ -169,7 +169,8 @@ static void fetch_cb(void *arg)
 	struct sim_host *h = k->h;
 	if (h->disk_fault && !sim_host_has_slot(h, &k->target.artifact))
 		disk_is_full(k);
-	else if (sim_host_has_slot(h, &k->target.artifact) || (!h->cut && coordinator_up(h->c)))
+	else if (sim_host_has_slot(h, &k->target.artifact) ||
+		 (!h->cut && !h->store_fault && coordinator_up(h->c)))
 		done(k, E_OK, STEP_CAUSE_NONE, NULL);
 	else if (h->w->now_ms - k->began > FETCH_TRIES_MS || given_up(k))
 		done(k, E_UNAVAILABLE, STEP_CAUSE_INFRA, "the artifact store cannot be reached");

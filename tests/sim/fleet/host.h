@@ -72,6 +72,7 @@ struct sim_host {
 	bool stop_fault;       /* its program ends for nobody */
 	struct digest damaged; /* target whose slot cannot be started any more */
 	bool drain_fault;      /* its balancer takes it out of rotation for nobody */
+	bool store_fault;      /* its line to the artifact store is down, and that alone */
 	bool disk_fault;       /* there is no room for another archive */
 	bool journal_fault;    /* its journal cannot be written */
 	bool in_rotation;

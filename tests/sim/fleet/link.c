@@ -198,6 +198,8 @@ static Wavetrain__Agent__AppStatus *status(struct sim_host *h, struct arena *a)
 	s->seq = p == NULL ? 0 : p->rec.work.seq;
 	s->step = p == NULL ? 0 : (uint32_t)agent_step_of(&p->rec);
 	s->note = arena_strdup(a, "");
+	s->fault_ms = p == NULL ? 0 : (uint64_t)agent_fault_ms(&p->rec, (struct mono_ms){host_mono(h)});
+	s->fault_lasts = p != NULL && p->rec.fault_since_ms != 0;
 	s->in_rotation = h->in_rotation;
 	return s;
 }
@@ -233,7 +235,9 @@ static void beat_cb(void *arg)
 {
 	struct sim_host *h = arg;
 	h->beat = NULL;
-	poll_now(h);
+	if (!h->reporting) /* as the agent: first what it has done, then how it is; the answer comes back here
+			    */
+		poll_now(h);
 }
 
 void sim_host_poke(struct sim_host *h)
@@ -322,8 +326,9 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 		answered(h);
 		h->log_id = e->welcome->log_id;
 		h->attempts = 0;
-		sim_host_poke(h);
 		host_report(h);
+		if (!h->reporting)
+			sim_host_poke(h);
 	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_DESIRED) {
 		on_desired(h, a, e);
 	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT_ACK) {

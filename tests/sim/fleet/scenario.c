@@ -262,6 +262,12 @@ static void do_region(struct story *t, const struct words *w, size_t i)
 			sim_host_cut(&t->s.hosts[k], is(w, i + 1, "cut"));
 }
 
+static void do_store(struct story *t, const struct words *w, size_t i)
+{
+	for (size_t k = 0; k < t->s.hosts_nr; k++)
+		t->s.hosts[k].store_fault = is(w, i, "away");
+}
+
 static void do_coordinator(struct story *t, const struct words *w, size_t i)
 {
 	if (is(w, i, "killed")) {
@@ -286,6 +292,8 @@ static void do_host(struct story *t, const struct words *w, size_t i)
 		h->damaged = versions_get(&t->s.versions, more)->id;
 	else if (strcmp(what, "drain") == 0)
 		h->drain_fault = strcmp(more, "refused") == 0;
+	else if (strcmp(what, "store") == 0)
+		h->store_fault = strcmp(more, "away") == 0;
 	else if (strcmp(what, "disk") == 0)
 		h->disk_fault = strcmp(more, "full") == 0;
 	else if (strcmp(what, "journal") == 0)
@@ -316,6 +324,8 @@ static void do_event(struct story *t, const struct words *w, size_t i)
 		do_region(t, w, i + 1);
 	else if (is(w, i, "coordinator"))
 		do_coordinator(t, w, i + 1);
+	else if (is(w, i, "store"))
+		do_store(t, w, i + 1);
 	else if (is(w, i, "disk"))
 		coordinator_slow_disk(t->s.c, is(w, i + 1, "slow") ? duration(word(w, i + 2)) : 0);
 	else if (is(w, i, "deploy"))

@@ -22,6 +22,7 @@ enum fault {
 	FAULT_PROBE,
 	FAULT_STOP,
 	FAULT_DRAIN,
+	FAULT_STORE,
 	FAULT_HOST_DISK,
 	FAULT_STALE,
 	FAULT_REPLAY,
@@ -156,6 +157,15 @@ static void cut_region(struct run *r)
 			sim_host_cut(&r->s.hosts[i], cut);
 }
 
+static void store_fault(struct run *r)
+{
+	bool away = chance(r, 500), all = chance(r, 500);
+	size_t one = (size_t)below(r, (int64_t)r->s.hosts_nr);
+	for (size_t i = 0; i < r->s.hosts_nr; i++)
+		if (all || i == one)
+			r->s.hosts[i].store_fault = away;
+}
+
 static void coordinator_fault(struct run *r)
 {
 	if (coordinator_up(r->s.c)) {
@@ -240,6 +250,9 @@ static void one_fault(struct run *r)
 	case FAULT_DRAIN:
 		h->drain_fault = chance(r, 300);
 		break;
+	case FAULT_STORE:
+		store_fault(r);
+		break;
 	case FAULT_HOST_DISK:
 		h->disk_fault = chance(r, 300);
 		h->journal_fault = chance(r, 200);
@@ -276,6 +289,7 @@ static void heal(struct run *r)
 		r->s.hosts[i].probe_fault = false;
 		r->s.hosts[i].stop_fault = false;
 		r->s.hosts[i].drain_fault = false;
+		r->s.hosts[i].store_fault = false;
 		r->s.hosts[i].disk_fault = false;
 		r->s.hosts[i].journal_fault = false;
 		r->s.hosts[i].fsync_ms = 1;

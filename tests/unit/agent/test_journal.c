@@ -7,6 +7,7 @@
 #include "tests/lib/test.h"
 
 static char dir[256], file[300];
+static const char *seeds; /* of the fuzzer: records as they stood on disks */
 
 static int make_dir(void **state)
 {
@@ -92,6 +93,34 @@ static void a_damaged_file_makes_its_app_unknown(void **state)
 	assert_true(digest_none(&got[0].runs.id));
 }
 
+static int decode_seed(const char *name, struct agent_record *out)
+{
+	uint8_t bytes[4096];
+	char path[512];
+	snprintf(path, sizeof(path), "%s/%s", seeds, name);
+	FILE *in = fopen(path, "rb");
+	assert_non_null(in);
+	size_t n = fread(bytes, 1, sizeof(bytes), in);
+	fclose(in);
+	return journal_decode(out, bytes, n, NULL);
+}
+
+/* The agent is upgraded under a running program: it must not have to ask what it wrote itself. */
+static void what_the_version_before_wrote_is_read(void **state)
+{
+	struct agent_record one, two;
+	assert_int_equal(decode_seed("probing-format-1", &one), E_OK);
+	assert_int_equal(decode_seed("probing-in-a-fault", &two), E_OK);
+	assert_int_equal(one.state, AGENT_PROBING);
+	assert_int_equal(one.fault_since_ms + one.fault_ms + one.work.fault_cap_ms, 0);
+	assert_int_equal(two.fault_since_ms, 5000);
+	assert_int_equal(two.fault_ms, 61000);
+	assert_int_equal(two.work.fault_cap_ms, 1800000);
+	assert_int_equal(one.work.deadline_ms, two.work.deadline_ms);
+	assert_int_equal(one.accepted_ms, two.accepted_ms);
+	assert_memory_equal(&one.evidence, &two.evidence, sizeof(one.evidence));
+}
+
 static void a_directory_that_is_not_there_is_an_error(void **state)
 {
 	struct agent_record r = sample();
@@ -99,12 +128,15 @@ static void a_directory_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(journal_write("/nonexistent/wavetrain", &r, &e), E_IO);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	PRE(argc == 2);
+	seeds = argv[1];
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_is_written_is_read, make_dir, remove_dir),
 		cmocka_unit_test(every_changed_byte_is_noticed),
 		cmocka_unit_test_setup_teardown(a_damaged_file_makes_its_app_unknown, make_dir, remove_dir),
+		cmocka_unit_test(what_the_version_before_wrote_is_read),
 		cmocka_unit_test(a_directory_that_is_not_there_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

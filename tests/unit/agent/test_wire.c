@@ -24,6 +24,8 @@ static int begin(void **state)
 	target.spec = (ProtobufCBinaryData){2, spec};
 	as.app = (char *)(uintptr_t) "shop";
 	as.seq = 4;
+	as.deadline_ms = 540000;
+	as.fault_cap_ms = 1800000;
 	as.fence = &fence;
 	as.target = &target;
 	desired.assignments = list;
@@ -50,6 +52,8 @@ static void an_assignment_is_taken_as_it_is(void **state)
 	assert_int_equal(d.nr, 1);
 	assert_string_equal(d.assignments[0].app.s, "shop");
 	assert_int_equal(d.assignments[0].fence.epoch, 3);
+	assert_int_equal(d.assignments[0].deadline_ms, 540000);
+	assert_int_equal(d.assignments[0].fault_cap_ms, 1800000);
 	assert_string_equal(d.assignments[0].target.type, "tar.zst");
 	assert_true(digest_none(&d.assignments[0].fallback.id));
 	assert_int_equal(d.texts[0].spec_len, 2);
@@ -69,6 +73,10 @@ static void a_broken_assignment_is_refused(void **state)
 	assert_int_equal(decode(&d), E_PROTOCOL);
 	target.artifact.len = 32;
 	target.type = (char *)(uintptr_t) "zip";
+	assert_int_equal(decode(&d), E_PROTOCOL);
+	target.type = (char *)(uintptr_t) "tar.gz";
+	assert_int_equal(decode(&d), E_OK);
+	as.fault_cap_ms = UINT64_MAX;
 	assert_int_equal(decode(&d), E_PROTOCOL);
 }
 

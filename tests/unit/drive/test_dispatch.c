@@ -7,7 +7,7 @@
 enum { APPS = 20, FILE_BYTES = 60 * 1024 };
 
 static char file[FILE_BYTES + 1];
-static uint64_t up_to;
+static uint64_t up_to, deadline_ms, fault_cap_ms; /* the last two of the first assignment */
 static size_t assignments, answers;
 static bool snapshot;
 
@@ -19,6 +19,10 @@ static void answered(const envelope *e)
 	const Wavetrain__Agent__Desired *m = e->desired;
 	for (size_t i = 0; i < m->n_assignments; i++)
 		assert_int_equal(m->assignments[i]->seq, up_to + i + 1);
+	if (m->n_assignments > 0) {
+		deadline_ms = m->assignments[0]->deadline_ms;
+		fault_cap_ms = m->assignments[0]->fault_cap_ms;
+	}
 	up_to = m->up_to_seq;
 	snapshot = m->snapshot;
 	assignments += m->n_assignments;
@@ -89,6 +93,17 @@ static void an_answer_of_large_files_is_cut_before_the_frame_is_full(void **stat
 	assert_in_range(answers, 5, 10);
 }
 
+/* It gives up before its coordinator does, and waits for what it needs as long. */
+static void a_host_has_nine_tenths_of_its_task_and_the_whole_cap(void **state)
+{
+	one.f.task_ms = 600000;
+	one.f.infra_cap_ms = 1800000;
+	deploy_and_assign(0);
+	poll(1, 0);
+	assert_int_equal(deadline_ms, 540000);
+	assert_int_equal(fault_cap_ms, 1800000);
+}
+
 static void only_the_whole_of_it_is_a_snapshot(void **state)
 {
 	one.f.file = file;
@@ -142,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_answer_of_many_small_assignments_is_cut_at_sixteen),
 		T(an_answer_of_large_files_is_cut_before_the_frame_is_full),
+		T(a_host_has_nine_tenths_of_its_task_and_the_whole_cap),
 		T(only_the_whole_of_it_is_a_snapshot),
 		T(a_status_of_more_apps_than_a_host_has_ends_the_session),
 	};

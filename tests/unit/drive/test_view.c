@@ -121,6 +121,38 @@ static void works_on(int64_t now, uint64_t seq, enum task_state step)
 	fleet_status(h, &s, (struct wall_ms){now});
 }
 
+static struct fault_view says_fault(int64_t now, uint64_t ms, bool lasts)
+{
+	struct fleet_host *h = fleet_get(&fleet, &host);
+	Wavetrain__Agent__AppStatus s = WAVETRAIN__AGENT__APP_STATUS__INIT;
+	s.app = app.s;
+	s.seq = 4;
+	s.fault_ms = ms;
+	s.fault_lasts = lasts;
+	fleet_status(h, &s, (struct wall_ms){now});
+	h->last_seen.v = h->polled_at.v = now;
+	return look(now + 500).fault;
+}
+
+/* One that lasts grows with the time since it was told; one that is over was over when that was told. */
+static void a_fault_around_a_host_is_seen_with_its_time(void **state)
+{
+	says_hello(2000, 1);
+	struct fault_view none = says_fault(3000, 0, false), one = says_fault(4000, 1000, true);
+	assert_false(none.lasts);
+	assert_int_equal(none.ms + none.until.v, 0);
+	assert_true(one.lasts);
+	assert_int_equal(one.ms, 1500);
+	assert_int_equal(one.until.v, 4500);
+	assert_int_equal(look(4500).seq, 4);
+	struct fault_view over = says_fault(6000, 2500, false);
+	assert_false(over.lasts);
+	assert_int_equal(over.ms, 2500);
+	assert_int_equal(over.until.v, 6000);
+	assert_int_equal(says_fault(9000, 2500, false).until.v, 6000);
+	assert_int_equal(look(9000 + SUSPECT).fault.ms, 0); /* silent: nothing is known of it */
+}
+
 /* What has ended stays ended, also when the host falls silent or comes anew. */
 static void an_order_has_ended_when_its_host_says_so(void **state)
 {
@@ -162,6 +194,7 @@ int main(void)
 		CASE(a_hello_without_a_status_does_not_shield_it_for_ever),
 		CASE(health_is_remembered_for_one_boot),
 		CASE(a_host_is_missing_since_it_was_well_last),
+		CASE(a_fault_around_a_host_is_seen_with_its_time),
 		CASE(an_order_has_ended_when_its_host_says_so),
 		CASE(the_last_word_of_a_silent_host_is_kept),
 	};
