@@ -3,6 +3,7 @@
 
 usage: WAVETRAIN_BUILD=build agent_traffic.py [SCENE...]   (prints TAP)
 """
+import re
 import signal
 import socket
 import threading
@@ -221,6 +222,29 @@ def haproxy_hangs(st):
     a.wait_for("all are in traffic", lambda: all_up(st))
 
 
+def haproxy_away(st):
+    """D3: the balancer is away for longer than a host and the wave have. Their clocks stand, and `explain` says so."""
+    b = st.fleet.balancers[0]
+    app = st.shop.write(a.merge(drained_file(st, "1s", "abort"), {"strategy": {"deadlines": {"host": "10s", "progress": "10s", "infrastructure": "10m"}}}))
+    push(app, "10").up("10")
+    push(app, "11")
+    b.process.kill()
+    b.socket.unlink(missing_ok=True)
+    app.begin("11")
+
+    def stood():
+        found = re.search(r"fail it for (\d+) s by now: its clock stands, for 600 s at most", " ".join(app.explain().split()))
+        return found and int(found.group(1)) > 12
+    a.wait_for("its clock has stood for longer than it has time", stood, seconds=60)
+    r = app.rollout()
+    st.check("a balancer that is away stops the clocks: nothing is failed or held", r["state"] == "RUNNING", (r["state"], r["reason"]))
+    st.check("and the old version serves on", all(a.get(h.port) == "10" for h in st.hosts))
+    b.start()
+    r = app.finished(150)
+    st.check("when it is back the rollout goes on by itself", r["state"] == "SUCCEEDED", (r["state"], r["reason"]))
+    a.wait_for("all are in traffic", lambda: all_up(st))
+
+
 def hook_commands(st):
     log = st.folder / "traffic.log"
     say = ["/bin/sh", "-c", f'echo "$0 $WAVETRAIN_HOST $(curl -s -o /dev/null -w "%{{http_code}}" "$URL")" >> {log}']
@@ -233,10 +257,10 @@ def hook_commands(st):
              lines[-2:] == [f"drain {st.hosts[0].name} 200", f"undrain {st.hosts[0].name} 200"], lines)
     tries = st.folder / "tries.log"
     fire = ["/bin/sh", "-c", f"echo x >> {tries}; echo 'the balancer is on fire' >&2; exit 5"]
-    app.write(a.merge(more, {"traffic": {"hook": {"drain": fire}}})).push("3").up("3")
+    app.write(a.merge(more, {"traffic": {"hook": {"drain": fire}}, "strategy": {"deadlines": {"infrastructure": "1s"}}})).push("3").up("3")
     pid = app.server()
     r = app.push("4").deploy("4")
-    st.check("a drain command that fails gives the host up and says what it said", r["state"] != "SUCCEEDED" and "the balancer is on fire" in r["why"], (r["state"], r["why"]))
+    st.check("a drain command that fails for longer than `infrastructure` gives the host up and says what it said", r["state"] != "SUCCEEDED" and "the balancer is on fire" in r["why"], (r["state"], r["why"]))
     st.check("after trying it again, and without blame for the new version", len(tries.read_text().split()) > 1 and not r["target_bad"], (tries.read_text(), r))
     st.heard()
     st.check("and what ran was not touched", app.server() == pid and a.get(app.port) == "3")
@@ -251,4 +275,4 @@ def setup(st):
 
 
 if __name__ == "__main__":
-    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, haproxy_hangs, not_allowed, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
+    a.run("traffic", [drain_then_abort, drain_then_kill, last_server, haproxy_restarts, haproxy_hangs, haproxy_away, not_allowed, listener_handed_over, hook_commands], regions={"eu": 2}, setup=setup)
