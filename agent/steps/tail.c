@@ -192,7 +192,7 @@ static bool open_next(struct tail *t)
 {
 	uint64_t older = inode_of(t->older);
 	bool skipped = t->inode != 0 && older != 0 && older != t->inode;
-	if (inode_of(t->path) == 0)
+	if (inode_of(t->path) == 0 && !skipped)
 		return false; /* in the middle of a rotation: its end will be told */
 	if (t->fd >= 0)
 		close_file(t);
@@ -233,14 +233,22 @@ static bool was_cut(struct tail *t)
 	return true;
 }
 
+/* No file follows the open one. In the middle of a rotation that is the older one. */
+static bool is_last(const struct tail *t)
+{
+	uint64_t newest = inode_of(t->path);
+	if (newest == 0)
+		newest = inode_of(t->older);
+	return newest == 0 || newest == t->inode;
+}
+
 /* True when there is nothing more. */
 static bool read_all(struct tail *t, size_t budget)
 {
 	if (t->fd < 0 && !open_next(t))
 		return true;
 	while (read_file(t, &budget)) {
-		uint64_t newest = inode_of(t->path);
-		if (newest == t->inode || newest == 0) {
+		if (is_last(t)) {
 			if (!was_cut(t))
 				return true;
 		} else if (!read_file(t, &budget) || !open_next(t)) { /* the last bytes before the rotation */
@@ -334,11 +342,9 @@ static void on_change(uv_fs_event_t *w, const char *leaf, int events, int status
 static bool is_behind(const struct tail *t)
 {
 	struct stat st;
-	if (inode_of(t->path) == 0 || lstat(t->path, &st) != 0)
-		return false;
 	if (t->fd < 0)
-		return access(t->path, R_OK) == 0;
-	return (uint64_t)st.st_ino != t->inode || (uint64_t)st.st_size != t->offset;
+		return inode_of(t->path) != 0 && access(t->path, R_OK) == 0;
+	return !is_last(t) || (fstat(t->fd, &st) == 0 && (uint64_t)st.st_size != t->offset);
 }
 
 static void sleep_until_change(struct tail *t)

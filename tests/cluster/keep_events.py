@@ -138,7 +138,8 @@ def check_lines(co, folder):
             co.kill()
             co.start()
         agent.terminate()  # an orderly restart of the agent meanwhile
-        check("the agent stops in order", agent.wait(timeout=30) == 0)
+        code = agent.wait(timeout=30)
+        check("the agent stops in order", code == 0, (code, (folder / "agent.log").read_text()[-250:]))
         agent = subprocess.Popen([LOG_AGENT, str(folder / "eu-1"), str(state), str(output)], stderr=open(folder / "agent.log", "a"))
         printer.join()
         last = f"line {LINES - 1} of {LINES}"

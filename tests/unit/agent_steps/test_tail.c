@@ -17,7 +17,8 @@ static uint32_t rate;
 static char got[1 << 16]; /* lines, each with a '|' behind */
 static size_t got_len, batches;
 static uint64_t lines, dropped;
-static size_t most; /* bytes of the largest batch */
+static size_t most;		/* bytes of the largest batch */
+static void (*meanwhile)(void); /* what the program does while its lines are taken, once */
 
 static void on_lines(void *ctx, const struct name *app, const struct tail_batch *b)
 {
@@ -35,6 +36,10 @@ static void on_lines(void *ctx, const struct name *app, const struct tail_batch 
 			got_len += (size_t)snprintf(got + got_len, sizeof got - got_len, "%s|", b->lines[i]);
 	}
 	most = bytes > most ? bytes : most;
+	void (*act)(void) = meanwhile;
+	meanwhile = NULL;
+	if (act != NULL)
+		act();
 }
 
 static void open_tail(void)
@@ -165,6 +170,37 @@ static void two_rotations_before_a_look_are_told(void **state)
 	print("four\n");
 	expect("one|two|three|four|");
 	assert_int_equal(dropped, 1); /* whether there was another file between nobody knows */
+}
+
+static void print_the_last(void)
+{
+	print("last\n");
+	assert_int_equal(rename(path, older), 0);
+}
+
+/* Whoever rotates may be gone before it has made the next file. Nobody watches while lines are taken, so
+ * nothing wakes the tail after that. Found by tests/cluster/keep_events.py under load. */
+static void what_is_written_before_a_rotation_is_read_also_when_nothing_follows(void **state)
+{
+	meanwhile = print_the_last;
+	print("one\n");
+	expect("one|last|");
+	assert_int_equal(dropped, 0);
+}
+
+static void print_two_files(void)
+{
+	rotate();
+	print_the_last();
+}
+
+static void two_rotations_with_nothing_after_them_leave_nothing_unread(void **state)
+{
+	meanwhile = print_two_files;
+	print("one\n");
+	expect("one|last|");
+	print("next\n");
+	expect("one|last|next|");
 }
 
 static void a_file_that_is_cut_is_read_from_the_start(void **state)
@@ -400,6 +436,8 @@ int main(void)
 		T(the_file_may_come_later),
 		T(a_rotation_loses_nothing_and_a_line_may_span_it),
 		T(two_rotations_before_a_look_are_told),
+		T(what_is_written_before_a_rotation_is_read_also_when_nothing_follows),
+		T(two_rotations_with_nothing_after_them_leave_nothing_unread),
 		T(a_file_that_is_cut_is_read_from_the_start),
 		T(a_line_without_end_is_given_after_a_while),
 		T(a_restart_neither_loses_nor_repeats),
