@@ -107,8 +107,10 @@ static void code_work(struct coder *c, struct agent_assignment *w)
 	code_target(c, &w->target);
 	code_target(c, &w->fallback);
 	code_i64(c, &w->deadline_ms);
-	if (c->version >= 2)
+	if (c->version >= 2) {
 		code_i64(c, &w->fault_cap_ms);
+		code_bytes(c, w->keep.b, DIGEST_LEN);
+	}
 	code_u64(c, &w->trace.hi);
 	code_u64(c, &w->trace.lo);
 }

@@ -80,6 +80,8 @@ static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_a
 	if (!take_trace(&m->trace_id, &out->trace) || m->deadline_ms > INT32_MAX ||
 	    m->fault_cap_ms > INT32_MAX)
 		return bad(e, "the trace or deadline of an assignment");
+	if (!take_digest(&m->keep_artifact, &out->keep))
+		return bad(e, "the artifact to keep");
 	out->seq = m->seq;
 	out->fence = (struct fence){m->fence->generation, m->fence->term, m->fence->epoch};
 	out->deployment = m->deployment;

@@ -32,7 +32,7 @@ enum {
 	AGENT_STARTS_MAX = 3, /* starts of one target per assignment; going back has its own three */
 	AGENT_REASON_CAP = 201,
 	AGENT_REPORTS_MAX = 8 * AGENT_APPS_MAX,
-	AGENT_KEEP_MAX = 4
+	AGENT_KEEP_MAX = 5
 };
 
 struct agent_boot_id {
@@ -55,6 +55,7 @@ struct agent_assignment {
 	uint32_t wave;
 	bool back;
 	struct agent_target target, fallback;
+	struct digest keep;   /* artifact that stays on disk as well: of what a rollback would bring back */
 	int64_t deadline_ms;  /* from receipt; 0 = the default of one hour */
 	int64_t fault_cap_ms; /* D3: faults around the host prolong that by this much at most */
 	struct trace_id trace;

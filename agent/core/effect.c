@@ -51,20 +51,21 @@ static bool about_old_program(const struct agent_record *r)
 	       r->state == AGENT_HALTING;
 }
 
-static void keep_add(struct agent_effect *e, const struct agent_target *t)
+static void keep_add(struct agent_effect *e, const struct digest *artifact)
 {
-	if (!target_none(t))
-		e->keep[e->keep_nr++] = t->artifact;
+	if (!digest_none(artifact))
+		e->keep[e->keep_nr++] = *artifact;
 }
 
 static void keep_list(struct agent_effect *e, const struct agent_record *r)
 {
-	keep_add(e, &r->runs);
+	keep_add(e, &r->runs.artifact);
 	if (PLANTED(PLANTED_FREES_GOOD))
 		return;
-	keep_add(e, &r->good);
-	keep_add(e, &r->work.fallback);
-	keep_add(e, &r->work.target);
+	keep_add(e, &r->good.artifact);
+	keep_add(e, &r->work.fallback.artifact);
+	keep_add(e, &r->work.target.artifact);
+	keep_add(e, &r->work.keep);
 }
 
 static struct mono_ms limit_of(const struct agent_record *r, enum agent_effect_kind kind, struct mono_ms now)

@@ -83,6 +83,14 @@ static void set_deadline(struct drive *d, Wavetrain__Agent__Assignment *m, const
 	m->fault_cap_ms = (uint64_t)dep.limits.infra_cap_ms;
 }
 
+/* Going back moves no bytes (D9), also where the order names no place to go to by itself (recreate, 0007). */
+static void set_keep(struct drive *d, Wavetrain__Agent__Assignment *m, const struct placement *p)
+{
+	struct task t;
+	if (view_task(d->st, &d->arena, p->deployment, &p->host, &t) == E_OK)
+		m->keep_artifact = digest_bytes(&d->arena, &t.from.artifact);
+}
+
 static Wavetrain__Agent__Assignment *assignment_message(struct drive *d, const struct host *host,
 							const struct placement *p)
 {
@@ -103,6 +111,7 @@ static Wavetrain__Agent__Assignment *assignment_message(struct drive *d, const s
 	m->target = target_message(d, &p->app, &p->desired);
 	m->fallback = target_message(d, &p->app, &p->fallback);
 	set_deadline(d, m, p);
+	set_keep(d, m, p);
 	m->trace_id = id128_bytes(a, p->trace.hi, p->trace.lo);
 	m->env = arena_strdup(a, p->env.s);
 	m->region = arena_strdup(a, host->region.s);

@@ -189,11 +189,10 @@ static void churn(struct run *r)
 	}
 }
 
-static bool begin_rollout(struct run *r, const char *version, bool may_recreate)
+static bool begin_rollout(struct run *r, const char *version)
 {
 	make_version(r, version);
 	struct sim_deploy d = a_deploy(r, version);
-	d.limits.recreate = d.limits.recreate && may_recreate;
 	if (!coordinator_up(r->s.c))
 		return false;
 	int rc = sim_deploy(&r->s, &d);
@@ -204,15 +203,14 @@ static bool begin_rollout(struct run *r, const char *version, bool may_recreate)
 	return rc == E_OK;
 }
 
-/* Hosts are still at work for the one before. A start order of recreate names no target to go back to, so the
- * agent may free the slot of one that is two versions old: not drawn here. */
+/* Hosts are still at work for the one before. */
 static void supersede(struct run *r)
 {
 	char version[16];
 	if (chance(r, 600))
 		return;
 	snprintf(version, sizeof version, "9.%u", r->superseded++);
-	begin_rollout(r, version, false);
+	begin_rollout(r, version);
 }
 
 static void one_fault(struct run *r)
@@ -375,7 +373,7 @@ static void baseline(struct run *r)
 
 static void faulty_rollout(struct run *r, const char *version)
 {
-	if (!begin_rollout(r, version, true))
+	if (!begin_rollout(r, version))
 		return;
 	for (int64_t i = 0, n = below(r, 60); i < n && r->s.w.violation[0] == '\0'; i++) {
 		sim_run_ms(&r->s, 1 + below(r, 20000));

@@ -25,6 +25,7 @@ static int begin(void **state)
 	as.app = (char *)(uintptr_t) "shop";
 	as.seq = 4;
 	as.deadline_ms = 540000;
+	as.keep_artifact = (ProtobufCBinaryData){32, two};
 	as.fault_cap_ms = 1800000;
 	as.fence = &fence;
 	as.target = &target;
@@ -54,6 +55,7 @@ static void an_assignment_is_taken_as_it_is(void **state)
 	assert_int_equal(d.assignments[0].fence.epoch, 3);
 	assert_int_equal(d.assignments[0].deadline_ms, 540000);
 	assert_int_equal(d.assignments[0].fault_cap_ms, 1800000);
+	assert_memory_equal(d.assignments[0].keep.b, two, sizeof(two));
 	assert_string_equal(d.assignments[0].target.type, "tar.zst");
 	assert_true(digest_none(&d.assignments[0].fallback.id));
 	assert_int_equal(d.texts[0].spec_len, 2);
@@ -76,6 +78,9 @@ static void a_broken_assignment_is_refused(void **state)
 	assert_int_equal(decode(&d), E_PROTOCOL);
 	target.type = (char *)(uintptr_t) "tar.gz";
 	assert_int_equal(decode(&d), E_OK);
+	as.keep_artifact.len = 31;
+	assert_int_equal(decode(&d), E_PROTOCOL);
+	as.keep_artifact.len = 32;
 	as.fault_cap_ms = UINT64_MAX;
 	assert_int_equal(decode(&d), E_PROTOCOL);
 }

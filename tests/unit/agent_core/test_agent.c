@@ -212,6 +212,19 @@ static void what_was_not_taken_back_and_ended_comes_back_into_rotation(void **st
 	assert_true(runs(1) && f.in_rotation);
 }
 
+/* Of recreate: the order names no place to go to by itself, and what it may be told to run again stays. */
+static void what_a_rollback_would_bring_back_stays_on_disk(void **state)
+{
+	struct agent_assignment as = fake_assignment(2, 2, 0);
+	memset(as.keep.b, 9, DIGEST_LEN);
+	f.hold = AGENT_FREE_SLOTS;
+	fake_assign(&f, as);
+	bool kept = false;
+	for (uint32_t i = 0; i < f.held.keep_nr; i++)
+		kept = kept || digest_eq(&f.held.keep[i], &as.keep);
+	assert_true(kept);
+}
+
 static void without_a_fallback_a_failed_release_is_stopped(void **state)
 {
 	fake_fail(&f, AGENT_PROBE, 1, E_INVALID);
@@ -501,6 +514,7 @@ int main(void)
 		cmocka_unit_test_setup(what_cannot_be_stopped_serves_on, serving),
 		cmocka_unit_test_setup(what_the_balancer_did_not_take_back_is_put_in_when_it_can, serving),
 		cmocka_unit_test_setup(what_was_not_taken_back_and_ended_comes_back_into_rotation, serving),
+		cmocka_unit_test_setup(what_a_rollback_would_bring_back_stays_on_disk, serving),
 		cmocka_unit_test_setup(without_a_fallback_a_failed_release_is_stopped, fresh),
 		cmocka_unit_test_setup(a_newer_assignment_overtakes_a_fetch, serving),
 		cmocka_unit_test_setup(a_newer_assignment_waits_for_a_swap_to_end, serving),

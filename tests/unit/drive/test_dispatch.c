@@ -8,6 +8,7 @@ enum { APPS = 20, FILE_BYTES = 60 * 1024 };
 
 static char file[FILE_BYTES + 1];
 static uint64_t up_to, deadline_ms, fault_cap_ms; /* the last two of the first assignment */
+static struct digest keep;			  /* likewise */
 static size_t assignments, answers;
 static bool snapshot;
 
@@ -22,6 +23,8 @@ static void answered(const envelope *e)
 	if (m->n_assignments > 0) {
 		deadline_ms = m->assignments[0]->deadline_ms;
 		fault_cap_ms = m->assignments[0]->fault_cap_ms;
+		if (!bytes_digest(m->assignments[0]->keep_artifact, &keep))
+			fail();
 	}
 	up_to = m->up_to_seq;
 	snapshot = m->snapshot;
@@ -104,6 +107,21 @@ static void a_host_has_nine_tenths_of_its_task_and_the_whole_cap(void **state)
 	assert_int_equal(fault_cap_ms, 1800000);
 }
 
+static void an_order_names_what_a_rollback_would_bring_back(void **state)
+{
+	static const char *const eu[] = {"eu"};
+	const struct digest before = test_target("1.0").artifact;
+	deploy_and_assign(0);
+	assert_int_equal(test_fleet_result(&one.f, 1, "eu-1", TASK_HEALTHY), E_OK);
+	assert_int_equal(test_fleet_rollout_to(&one.f, 1, ROLLOUT_SUCCEEDED), E_OK);
+	test_fleet_release(&one.f, "app-0", "2.0");
+	assert_int_equal(test_fleet_deploy(&one.f, 2, "app-0", "2.0", eu, 1), E_OK);
+	assert_int_equal(test_fleet_assign(&one.f, 2, "eu-1", DIRECTION_FORWARD), E_OK);
+	up_to = 1;
+	poll(1, 1);
+	assert_true(digest_eq(&keep, &before));
+}
+
 static void only_the_whole_of_it_is_a_snapshot(void **state)
 {
 	one.f.file = file;
@@ -158,6 +176,7 @@ int main(void)
 		T(an_answer_of_many_small_assignments_is_cut_at_sixteen),
 		T(an_answer_of_large_files_is_cut_before_the_frame_is_full),
 		T(a_host_has_nine_tenths_of_its_task_and_the_whole_cap),
+		T(an_order_names_what_a_rollback_would_bring_back),
 		T(only_the_whole_of_it_is_a_snapshot),
 		T(a_status_of_more_apps_than_a_host_has_ends_the_session),
 	};
