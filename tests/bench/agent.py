@@ -9,7 +9,7 @@ import time
 
 import common
 
-TARGETS = ["coordinator/wavetraind", "coordinator/cli/wavetrain"]
+TARGETS = ["coordinator/wavetraind", "coordinator/cli/wavetrain", "tests/cluster/log-agent"]
 FILE = """\
 schema: wavetrain/v1
 app: shop
@@ -125,6 +125,19 @@ class Host:
         hosts = json.loads(self.co.ask("agents", "list", "-o", "json").stdout)
         return bool(hosts) and bool(hosts[0].get("seen") or hosts[0].get("last_poll_age_ms") is not None)
 
+    def link_alone(self):
+        """What a connection costs before any agent is there: libnng, OpenSSL and one session that says nothing, in libraries of its own."""
+        program, state, output = self.o.build / "tests/cluster/log-agent", self.folder / "link", self.folder / "link-output"
+        state.mkdir()
+        output.touch()
+        self.co.ask("agents", "add", "host-2", "--region", "eu", "--out", self.folder / "bundle-2")
+        env = own_libraries(self.folder / "lib-2", (program,))
+        link = common.Process([program, self.folder / "bundle-2", state, output], self.folder / "link.log", env=env)
+        time.sleep(5)
+        memory = Watched(link).memory()
+        link.stop()
+        return memory
+
     def prepare(self):
         self.co.ask("app", "add", "shop")
         self.co.ask("env", "add", "prod", "--label", "role=web")
@@ -192,7 +205,7 @@ def run(o):
             time.sleep(2)
             ours = Watched(host.agent, host.exec)
             sides = idle(o, ours, Watched(peer))
-            each = {"agent": Watched(host.agent).memory(), "exec": Watched(host.exec).memory()}
+            each = {"agent": Watched(host.agent).memory(), "exec": Watched(host.exec).memory(), "a link alone": host.link_alone()}
             return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours)}
         finally:
             if peer:
