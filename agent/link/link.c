@@ -58,8 +58,10 @@ static void move(struct link *l, enum link_state to)
 	l->state = to;
 }
 
+/* From now, also when the loop was kept busy since it looked at the clock. */
 static void set_timer(struct link *l, int64_t ms)
 {
+	uv_update_time(l->loop);
 	PRE(uv_timer_start(&l->timer, on_timer, ms > 0 ? (uint64_t)ms : 0, 0) == 0);
 }
 
@@ -247,22 +249,6 @@ static void on_wedged(struct link *l)
 	l->callbacks.on_wedged(l->callbacks.arg);
 }
 
-static void on_timer(uv_timer_t *timer)
-{
-	struct link *l = timer->data;
-
-	if (l->state == LINK_WAITING)
-		dial(l);
-	else if (l->state == LINK_DIALING)
-		end_with(l, E_TIMEOUT, "no session in time");
-	else if (l->state == LINK_SETTLING)
-		on_settled(l);
-	else if (l->state == LINK_CLOSING && l->close_waits)
-		start_closing(l);
-	else if (l->state == LINK_CLOSING)
-		on_wedged(l);
-}
-
 /* news ---------------------------------------- */
 
 static void on_reply(struct link *l, struct call *c, nng_msg *msg)
@@ -325,6 +311,29 @@ static void on_news(uv_async_t *async)
 		on_one(l, n);
 		inbox_free(n);
 	}
+}
+
+/* time ---------------------------------------- */
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct link *l = timer->data;
+	enum link_state due = l->state;
+
+	/* libnng may have been in time, and only this loop late. */
+	on_news(&l->inbox.async);
+	if (l->state != due)
+		return;
+	if (l->state == LINK_WAITING)
+		dial(l);
+	else if (l->state == LINK_DIALING)
+		end_with(l, E_TIMEOUT, "no session in time");
+	else if (l->state == LINK_SETTLING)
+		on_settled(l);
+	else if (l->state == LINK_CLOSING && l->close_waits)
+		start_closing(l);
+	else if (l->state == LINK_CLOSING)
+		on_wedged(l);
 }
 
 /* open, call, close ---------------------------------------- */
