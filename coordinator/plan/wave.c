@@ -116,7 +116,7 @@ static const char *fault_text(struct step *s, uint32_t i)
 	if (!f->lasts || s->v->hosts[i].seq != s->v->tasks[i].seq)
 		return "";
 	return arena_printf(s->a,
-			    "; store, network or balancer fail it for %lld s by now: its clock stands, for "
+			    "; store, network or balancer have failed it for %lld s: its clock stands, for "
 			    "%lld s at most",
 			    (long long)f->ms / 1000, (long long)s->v->d->limits.infra_cap_ms / 1000);
 }

@@ -233,7 +233,7 @@ def haproxy_away(st):
     app.begin("11")
 
     def stood():
-        found = re.search(r"fail it for (\d+) s by now: its clock stands, for 600 s at most", " ".join(app.explain().split()))
+        found = re.search(r"have failed it for (\d+) s: its clock stands, for 600 s at most", " ".join(app.explain().split()))
         return found and int(found.group(1)) > 12
     a.wait_for("its clock has stood for longer than it has time", stood, seconds=60)
     r = app.rollout()
