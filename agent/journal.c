@@ -110,6 +110,7 @@ static void code_work(struct coder *c, struct agent_assignment *w)
 	if (c->version >= 2) {
 		code_i64(c, &w->fault_cap_ms);
 		code_bytes(c, w->keep.b, DIGEST_LEN);
+		code_bool(c, &w->skip_stop_hooks);
 	}
 	code_u64(c, &w->trace.hi);
 	code_u64(c, &w->trace.lo);

@@ -87,6 +87,7 @@ static int take_assignment(const Wavetrain__Agent__Assignment *m, struct agent_a
 	out->deployment = m->deployment;
 	out->wave = m->wave;
 	out->back = m->back;
+	out->skip_stop_hooks = m->skip_stop_hooks;
 	out->deadline_ms = (int64_t)m->deadline_ms;
 	out->fault_cap_ms = (int64_t)m->fault_cap_ms;
 	int rc = take_target(m->target, &out->target, &texts[0], e);

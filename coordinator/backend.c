@@ -73,6 +73,7 @@ static int plan_op(void *b, struct arena *a, const struct admin_plan_request *rq
 				       .spec = rq->spec,
 				       .spec_len = rq->spec_len,
 				       .force_bad = rq->force_bad,
+				       .skip_stop_hooks = rq->skip_stop_hooks,
 				       .id = rq->id.v != 0 ? rq->id : fresh_id(),
 				       .initiator = rq->initiator,
 				       .trace = rq->trace};

@@ -53,7 +53,7 @@ struct agent_assignment {
 	struct fence fence;
 	uint64_t deployment;
 	uint32_t wave;
-	bool back;
+	bool back, skip_stop_hooks;
 	struct agent_target target, fallback;
 	struct digest keep;   /* artifact that stays on disk as well: of what a rollback would bring back */
 	int64_t deadline_ms;  /* from receipt; 0 = the default of one hour */

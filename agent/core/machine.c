@@ -93,6 +93,12 @@ static bool out_of_rotation(const struct agent_record *r)
 	return r->reverting && r->drained && target_eq(&r->runs, &r->to);
 }
 
+/* The way back does not depend on what is left behind. */
+static bool skips_stop_hooks(const struct agent_record *r)
+{
+	return r->work.back || r->work.skip_stop_hooks || target_none(&r->runs);
+}
+
 enum agent_effect_kind agent_action(const struct agent_record *r)
 {
 	enum agent_effect_kind none = (enum agent_effect_kind)0;
@@ -103,15 +109,15 @@ enum agent_effect_kind agent_action(const struct agent_record *r)
 		return target_none(&r->to) ? none : AGENT_FETCH;
 	case AGENT_FETCHED:
 		return target_none(&r->to) ? none : AGENT_UNPACK;
-	case AGENT_STAGED: /* the way back does not depend on what is left behind */
-		return r->work.back || target_none(&r->runs) ? none : AGENT_HOOK;
+	case AGENT_STAGED:
+		return skips_stop_hooks(r) ? none : AGENT_HOOK;
 	case AGENT_LEAVING:
 		return AGENT_DRAIN;
 	case AGENT_DRAINED:
 	case AGENT_HALTING:
 		return AGENT_STOP;
 	case AGENT_STOPPED: /* the hooks of what just failed are not asked on the way back */
-		return r->reverting || r->work.back || target_none(&r->runs) ? none : AGENT_HOOK;
+		return r->reverting || skips_stop_hooks(r) ? none : AGENT_HOOK;
 	case AGENT_CLEARED:
 		return AGENT_SWAP;
 	case AGENT_SWAPPED:

@@ -38,7 +38,7 @@ struct admin_plan_request {
 	struct name app, version, env;
 	const char *spec; /* deployment file as sent, JSON or YAML; checked by the backend */
 	size_t spec_len;
-	bool force_bad;
+	bool force_bad, skip_stop_hooks;
 	const char *initiator;
 	struct trace_id trace;
 	struct deployment_id id; /* use this id when not zero: the one the person saw in the plan */

@@ -28,9 +28,9 @@ static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, st
 		return false;
 	if (!admin_need_env(c, p->env, &env))
 		return false;
-	if (args->force_bad && c->request->reason[0] == '\0') {
-		admin_fail(c, E_INVALID, "add --reason TEXT",
-			   "--force-bad needs a reason; it is kept in the audit");
+	if ((args->force_bad || args->skip_stop_hooks) && c->request->reason[0] == '\0') {
+		admin_fail(c, E_INVALID, "add --reason TEXT", "%s needs a reason; it is kept in the audit",
+			   args->force_bad ? "--force-bad" : "--skip-stop-hooks");
 		return false;
 	}
 	p->size_bytes = r.size_bytes;
@@ -40,6 +40,7 @@ static bool make_request(struct admin_conn *c, struct admin_plan_request *rq, st
 	rq->spec = p->spec;
 	rq->spec_len = p->spec_len;
 	rq->force_bad = args->force_bad;
+	rq->skip_stop_hooks = args->skip_stop_hooks;
 	rq->initiator = c->actor;
 	rq->id.v = args->deployment;
 	if (c->request->trace_id.len == 16)

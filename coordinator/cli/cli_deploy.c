@@ -37,6 +37,7 @@ static void fill_deploy(struct cli *c, Admin__DeployArgs *args, struct buf *spec
 	args->version = text(c->args.words_nr > 1 ? c->args.words[1] : "");
 	args->env = text(cli_environment(c));
 	args->force_bad = cli_option(&c->args, OPT_FORCE_BAD) != NULL;
+	args->skip_stop_hooks = cli_option(&c->args, OPT_SKIP_STOP_HOOKS) != NULL;
 	args->spec.data = spec->data;
 	args->spec.len = spec->len;
 }

@@ -74,13 +74,14 @@ static void set_labels(struct arena *a, Wavetrain__Agent__Assignment *m, const s
 }
 
 /* A tenth less than the task has: the host itself gives up first, and says why. */
-static void set_deadline(struct drive *d, Wavetrain__Agent__Assignment *m, const struct placement *p)
+static void set_limits(struct drive *d, Wavetrain__Agent__Assignment *m, const struct placement *p)
 {
 	struct deployment dep;
 	if (view_deployment(d->st, &d->arena, p->deployment, &dep) != E_OK)
 		return;
 	m->deadline_ms = (uint64_t)(dep.limits.task_ms - dep.limits.task_ms / 10);
 	m->fault_cap_ms = (uint64_t)dep.limits.infra_cap_ms;
+	m->skip_stop_hooks = dep.limits.skip_stop_hooks;
 }
 
 /* Going back moves no bytes (D9), also where the order names no place to go to by itself (recreate, 0007). */
@@ -110,7 +111,7 @@ static Wavetrain__Agent__Assignment *assignment_message(struct drive *d, const s
 	m->back = p->direction == DIRECTION_BACK;
 	m->target = target_message(d, &p->app, &p->desired);
 	m->fallback = target_message(d, &p->app, &p->fallback);
-	set_deadline(d, m, p);
+	set_limits(d, m, p);
 	set_keep(d, m, p);
 	m->trace_id = id128_bytes(a, p->trace.hi, p->trace.lo);
 	m->env = arena_strdup(a, p->env.s);

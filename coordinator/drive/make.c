@@ -302,7 +302,7 @@ static struct amount amount_of(struct spec_amount x)
 	return (struct amount){.is_share = x.is_share, .v = x.v};
 }
 
-static struct limits limits_of(const struct spec *s)
+static struct limits limits_of(const struct spec *s, bool skip_stop_hooks)
 {
 	const struct spec_deadlines *d = &s->strategy.deadlines;
 	return (struct limits){.recreate = s->strategy.recreate.set,
@@ -318,7 +318,8 @@ static struct limits limits_of(const struct spec *s)
 			       .total_ms = d->total_ms,
 			       .task_ms = d->host_ms,
 			       .infra_cap_ms = d->infrastructure_ms,
-			       .pause_ms = d->pause_ms};
+			       .pause_ms = d->pause_ms,
+			       .skip_stop_hooks = skip_stop_hooks};
 }
 
 static int make_target(struct make *m)
@@ -374,6 +375,8 @@ static void look_for_danger(struct make *m)
 		m->text->severe = "the floor is 0%: every host may be out at the same time";
 	else if (m->rq->force_bad)
 		m->text->severe = "the version is forced although it may be marked bad";
+	else if (l->skip_stop_hooks)
+		m->text->severe = "the hooks around the stop of what runs now are not run";
 }
 
 /* Equal plans have equal digests: target, environment, numbers, waves and hosts; not the id, not the time. */
@@ -425,7 +428,7 @@ static void describe(struct make *m)
 						 .app = rq->app,
 						 .env = rq->env,
 						 .selector = selector_of(m),
-						 .limits = limits_of(&m->spec),
+						 .limits = limits_of(&m->spec, m->rq->skip_stop_hooks),
 						 .state = ROLLOUT_RUNNING,
 						 .reason = "",
 						 .initiator = rq->initiator,

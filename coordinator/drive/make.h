@@ -17,6 +17,7 @@ struct make_request {
 	const char *spec; /* the deployment file, YAML or JSON */
 	size_t spec_len;
 	bool force_bad;
+	bool skip_stop_hooks; /* of what runs now: a broken beforeStop would stop each new version */
 	struct deployment_id id;
 	const char *initiator;
 	struct trace_id trace;

@@ -258,7 +258,9 @@ GROUP(hook, spec_hook);
 
 static const struct field hooks_fields[] = {
 	{"beforeStop", FIELD_LIST, 0, AT(spec_hooks, before_stop), .group = &hook,
-	 .doc = "While the old version still serves, before it is taken out of traffic."},
+	 .doc = "While the old version still serves, before it is taken out of traffic. A failure gives the "
+		"host "
+		"up; `wavetrain deploy --skip-stop-hooks` leaves out what a running version has broken."},
 	{"afterStop", FIELD_LIST, 0, AT(spec_hooks, after_stop), .group = &hook,
 	 .doc = "After the old version ended."},
 	{"beforeStart", FIELD_LIST, 0, AT(spec_hooks, before_start), .group = &hook,

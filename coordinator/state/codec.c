@@ -271,6 +271,7 @@ static Row__Limits *limits_message(struct arena *a, const struct limits *v)
 	m->task_ms = v->task_ms;
 	m->infra_cap_ms = v->infra_cap_ms;
 	m->pause_ms = v->pause_ms;
+	m->skip_stop_hooks = v->skip_stop_hooks;
 	return m;
 }
 
@@ -290,6 +291,7 @@ static bool limits_of(struct arena *a, const Row__Limits *m, struct limits *out)
 	out->task_ms = m->task_ms;
 	out->infra_cap_ms = m->infra_cap_ms;
 	out->pause_ms = m->pause_ms;
+	out->skip_stop_hooks = m->skip_stop_hooks;
 	return amount_of(a, m->batch, &out->batch) && amount_of(a, m->unavailable, &out->unavailable) &&
 	       amount_of(a, m->budget, &out->budget);
 }

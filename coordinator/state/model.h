@@ -157,6 +157,7 @@ struct limits {
 	int64_t task_ms;      /* one host, from assignment to verdict */
 	int64_t infra_cap_ms; /* D3: infrastructure faults stop the clock at most this long */
 	int64_t pause_ms;     /* a pause expires into HELD after this */
+	bool skip_stop_hooks; /* of what runs now; not of the file, said with the deployment */
 };
 
 struct deployment {

@@ -81,6 +81,11 @@ def hook_never_ends(st):
              r["state"] == "HELD" and not r["target_bad"] and "beforeStop" in r["why"], (r["state"], r["why"]))
     st.heard()
     st.check("what ran was not touched", app.server() == pid and a.get(app.port) == "3")
+    refused = st.co.ask("deploy", app.name, "4", "-e", "prod", "-f", app.file, f"--confirm={app.name}", "--detach", "--skip-stop-hooks")
+    st.check("leaving it out needs a reason", refused[0] != 0 and "--reason" in refused[2], refused)
+    app.begin("4", "--skip-stop-hooks", "--reason", "the hook of 3 never ends")
+    r = app.finished()
+    st.check("with --skip-stop-hooks it is left out, and the next version comes up", r["state"] == "SUCCEEDED" and a.get(app.port) == "4", (r["state"], r["reason"]))
 
 
 def hook_is_missing(st):

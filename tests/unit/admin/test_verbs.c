@@ -131,6 +131,9 @@ static void what_is_wrong_with_a_plan_is_told(void **state)
 	deploy_args(&rq, &args, CMD_PLAN, "2.0");
 	args.force_bad = true;
 	assert_error(world_ask(*state, &rq, NULL), "E_INVALID");
+	deploy_args(&rq, &args, CMD_PLAN, "2.0");
+	args.skip_stop_hooks = true;
+	assert_error(world_ask(*state, &rq, NULL), "E_INVALID");
 }
 
 /* ---- verbs ---- */

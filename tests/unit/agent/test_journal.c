@@ -117,6 +117,7 @@ static void what_the_version_before_wrote_is_read(void **state)
 	assert_int_equal(two.fault_ms, 61000);
 	assert_int_equal(two.work.fault_cap_ms, 1800000);
 	assert_int_equal(two.work.keep.b[31], 7);
+	assert_true(two.work.skip_stop_hooks && !one.work.skip_stop_hooks);
 	assert_int_equal(one.work.deadline_ms, two.work.deadline_ms);
 	assert_int_equal(one.accepted_ms, two.accepted_ms);
 	assert_memory_equal(&one.evidence, &two.evidence, sizeof(one.evidence));

@@ -25,6 +25,7 @@ static int begin(void **state)
 	as.app = (char *)(uintptr_t) "shop";
 	as.seq = 4;
 	as.deadline_ms = 540000;
+	as.skip_stop_hooks = true;
 	as.keep_artifact = (ProtobufCBinaryData){32, two};
 	as.fault_cap_ms = 1800000;
 	as.fence = &fence;
@@ -55,6 +56,7 @@ static void an_assignment_is_taken_as_it_is(void **state)
 	assert_int_equal(d.assignments[0].fence.epoch, 3);
 	assert_int_equal(d.assignments[0].deadline_ms, 540000);
 	assert_int_equal(d.assignments[0].fault_cap_ms, 1800000);
+	assert_true(d.assignments[0].skip_stop_hooks);
 	assert_memory_equal(d.assignments[0].keep.b, two, sizeof(two));
 	assert_string_equal(d.assignments[0].target.type, "tar.zst");
 	assert_true(digest_none(&d.assignments[0].fallback.id));

@@ -212,6 +212,24 @@ static void what_was_not_taken_back_and_ended_comes_back_into_rotation(void **st
 	assert_true(runs(1) && f.in_rotation);
 }
 
+/* Else no version after it could ever be deployed. */
+static void a_broken_hook_of_what_runs_can_be_left_out(void **state)
+{
+	static const enum agent_hook around_stop[] = {AGENT_HOOK_BEFORE_STOP, AGENT_HOOK_AFTER_STOP};
+	for (size_t i = 0; i < ARRAY_LEN(around_stop); i++) {
+		struct agent_assignment as = fake_assignment(3, 2, 1);
+		assert_int_equal(serving(state), 0);
+		fake_fail(&f, AGENT_HOOK, 1, E_INVALID);
+		f.fail_hook = around_stop[i];
+		fake_assign(&f, fake_assignment(2, 2, 1));
+		assert_int_equal(f.result.state, STEP_FAILED);
+		as.skip_stop_hooks = true;
+		fake_assign(&f, as);
+		assert_int_equal(f.result.seq, 3);
+		assert_int_equal(f.result.state, STEP_HEALTHY);
+	}
+}
+
 /* Of recreate: the order names no place to go to by itself, and what it may be told to run again stays. */
 static void what_a_rollback_would_bring_back_stays_on_disk(void **state)
 {
@@ -514,6 +532,7 @@ int main(void)
 		cmocka_unit_test_setup(what_cannot_be_stopped_serves_on, serving),
 		cmocka_unit_test_setup(what_the_balancer_did_not_take_back_is_put_in_when_it_can, serving),
 		cmocka_unit_test_setup(what_was_not_taken_back_and_ended_comes_back_into_rotation, serving),
+		cmocka_unit_test(a_broken_hook_of_what_runs_can_be_left_out),
 		cmocka_unit_test_setup(what_a_rollback_would_bring_back_stays_on_disk, serving),
 		cmocka_unit_test_setup(without_a_fallback_a_failed_release_is_stopped, fresh),
 		cmocka_unit_test_setup(a_newer_assignment_overtakes_a_fetch, serving),

@@ -46,6 +46,8 @@ static void begin_file(const char *regions)
 			"run:\n  command: [./shop]\n  user: shop\n");
 }
 
+static bool skip_stop_hooks;
+
 static int make(struct command_deploy *out, struct make_text *text)
 {
 	const struct make_request rq = {.app = test_name("shop"),
@@ -53,6 +55,7 @@ static int make(struct command_deploy *out, struct make_text *text)
 					.env = test_name(env),
 					.spec = (const char *)file.data,
 					.spec_len = file.len,
+					.skip_stop_hooks = skip_stop_hooks,
 					.id = {1},
 					.initiator = "test"};
 	int rc = make_deploy(f.st, &f.a, &rq, out, text);
@@ -150,6 +153,20 @@ static void nothing_given_back_is_nothing(void **state)
 	assert_int_equal(infra_cap(""), 30 * 60000);
 }
 
+static void that_hooks_are_left_out_is_part_of_the_plan(void **state)
+{
+	struct command_deploy with, without;
+	struct make_text text;
+	begin_file("[{ name: eu }]");
+	assert_int_equal(make(&without, &text), E_OK);
+	skip_stop_hooks = true;
+	assert_int_equal(make(&with, &text), E_OK);
+	skip_stop_hooks = false;
+	assert_true(with.deployment.limits.skip_stop_hooks);
+	assert_false(without.deployment.limits.skip_stop_hooks);
+	assert_false(digest_eq(&with.plan, &without.plan));
+}
+
 static void hosts_that_no_region_takes_are_named(void **state)
 {
 	struct command_deploy out;
@@ -184,6 +201,7 @@ int main(void)
 		T(a_file_that_fits_is_taken),
 		T(a_file_that_hosts_would_refuse_is_refused_with_its_size),
 		T(aliases_count_written_out),
+		T(that_hooks_are_left_out_is_part_of_the_plan),
 		T(hosts_that_no_region_takes_are_named),
 		T(nothing_is_noted_when_all_hosts_take_part),
 		T(nothing_given_back_is_nothing),
