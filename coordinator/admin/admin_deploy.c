@@ -168,6 +168,8 @@ static void send_plan(struct admin_conn *c, const struct planned *p)
 	plan.deployment = d->id.v;
 	plan.size_bytes = p->size_bytes;
 	plan.auto_rollback = d->limits.auto_rollback;
+	plan.force_bad = p->cmd.deploy.force_bad;
+	plan.skip_stop_hooks = d->limits.skip_stop_hooks;
 	admin_bytes(c, &plan.digest, &p->cmd.deploy.plan);
 	admin_bytes(c, &plan.artifact, &d->target.artifact);
 	plan.changes = (char **)(uintptr_t)p->text.changes;

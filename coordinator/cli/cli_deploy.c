@@ -112,6 +112,8 @@ static int send_deploy(struct cli *c, const Admin__Plan *p, struct buf *spec, st
 	args.plan = p->digest;
 	args.state_index = p->state_index;
 	args.deployment = p->deployment;
+	args.force_bad = p->force_bad;
+	args.skip_stop_hooks = p->skip_stop_hooks;
 	rq.verb = CMD_DEPLOY;
 	rq.args_case = ADMIN__REQUEST__ARGS_DEPLOY;
 	rq.deploy = &args;
@@ -152,12 +154,16 @@ static int deploy_saved(struct cli *c, const char *path)
 	struct buf spec;
 	Admin__Plan *p = NULL;
 	bool other = cli_option(&c->args, OPT_FILE) || cli_option(&c->args, OPT_SET) ||
-		     cli_option(&c->args, OPT_ENV);
+		     cli_option(&c->args, OPT_ENV) || cli_option(&c->args, OPT_FORCE_BAD) ||
+		     cli_option(&c->args, OPT_SKIP_STOP_HOOKS);
 	buf_init(&spec);
-	int rc = c->args.words_nr || other
-			 ? cli_error(c, EXIT_USAGE, "E_INVALID", "make another plan: wavetrain plan",
-				     "--plan already names application, version, environment and file")
-			 : cli_plan_load(c, path, &p, &spec);
+	int rc =
+		c->args.words_nr || other
+			? cli_error(
+				  c, EXIT_USAGE, "E_INVALID", "make another plan: wavetrain plan",
+				  "--plan already names application, version, environment and file, and what "
+				  "is forced or left out")
+			: cli_plan_load(c, path, &p, &spec);
 	if (rc == EXIT_DONE)
 		rc = apply(c, p, &spec);
 	if (p)

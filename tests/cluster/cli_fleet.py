@@ -194,6 +194,12 @@ def severe_plans_want_the_name_and_yes_is_not_enough(w):
     want("another name is refused", code == 64 and "'shpo'" in err, code, err)
     code, out, err = w.co.ask(*words, "--confirm=shop", "--dry-run")
     want("the name is enough", code == 0 and "nothing was changed" in err, code, out, err)
+    saved = w.fleet.folder / "forced.json"
+    w.co.must("plan", *words[1:], "--out", saved)
+    code, out, err = w.co.ask("deploy", "--plan", saved, "--reason", "test", "--confirm=shop", "--dry-run")
+    want("a saved plan knows what was forced", code == 0 and "nothing was changed" in err, code, out, err)
+    code, _, err = w.co.ask("deploy", "--plan", saved, "--reason", "test", "--confirm=shop", "--skip-stop-hooks")
+    want("and takes nothing beside it", code == 64 and "left out" in err, code, err)
 
 
 @test
