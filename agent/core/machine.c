@@ -93,7 +93,8 @@ static bool out_of_rotation(const struct agent_record *r)
 	return r->reverting && r->drained && target_eq(&r->runs, &r->to);
 }
 
-/* The way back does not depend on what is left behind. */
+/* The way back does not depend on what is left behind; nor does a way forward that an operator freed from it.
+ */
 static bool skips_stop_hooks(const struct agent_record *r)
 {
 	return r->work.back || r->work.skip_stop_hooks || target_none(&r->runs);
