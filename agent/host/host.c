@@ -128,7 +128,7 @@ uv_timer_t *work_timer(struct work *w)
 static void work_stop(struct work *w)
 {
 	ask_drop(w->ask);
-	fetch_close(w->fetch);
+	http_call_drop(w->fetch);
 	if (w->in_slots)
 		slots_cancel(w->host->slots, w->effect.id);
 	probe_close(w->start_probe);
@@ -344,6 +344,7 @@ int host_open(struct host **out, uv_loop_t *loop, const struct host_config *c, s
 	uv_timer_init(loop, h->later);
 	h->later->data = h;
 	h->asks = asks_open(loop, h->cfg.exec_socket);
+	h->http = http_client_open(loop, &(struct http_client_config){.program = c->http_program});
 	int rc = open_slots(h, e);
 	if (rc != E_OK)
 		host_close(h);
@@ -364,6 +365,7 @@ void host_close(struct host *h)
 	DL_FOREACH_SAFE(h->programs, p, next_program)
 	program_free(p);
 	slots_close(h->slots);
+	http_client_close(h->http);
 	asks_close(h->asks);
 	uv_close((uv_handle_t *)h->later, on_closed);
 	arena_done(&h->strings);
@@ -443,7 +445,7 @@ static void add_work(struct host *h, struct arena *a, struct host_app *out)
 		return;
 	}
 	if (w->fetch != NULL) {
-		out->fetched_bytes = fetch_have(w->fetch);
+		out->fetched_bytes = http_call_have(w->fetch);
 		out->fetch_total_bytes = w->effect.target.size_bytes;
 	}
 	if (w->ask != NULL && !asks_answered(h->asks))

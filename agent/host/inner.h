@@ -6,7 +6,7 @@
 #include "agent/host/health.h"
 #include "agent/host/host.h"
 #include "agent/host/records.h"
-#include "agent/steps/fetch.h"
+#include "agent/http/client.h"
 #include "agent/steps/slots.h"
 #include "agent/steps/tail.h"
 
@@ -21,7 +21,7 @@ struct work {
 	struct runspec *spec; /* of effect.target; NULL when that is none */
 	bool begun, ended;
 	struct ask *ask;
-	struct fetch *fetch;
+	struct http_call *fetch;
 	bool in_slots; /* the effect's id is a ticket of slots */
 	/* a row of hooks */
 	const struct runspec_hooks *hooks;
@@ -72,6 +72,7 @@ struct host {
 	struct driver *driver;
 	struct asks *asks;
 	struct slots *slots;
+	struct http_client *http;
 	const char **urls; /* NULL: no coordinator said so far */
 	struct work *works;
 	struct program *programs;

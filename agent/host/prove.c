@@ -86,7 +86,7 @@ static void after_hooks(struct work *w)
 		return;
 	}
 	w->deadline_ms = now_of(w) + deadline_of(p);
-	if (probe_open(&w->start_probe, w->host->loop, &p->config, &cb, &e) != E_OK)
+	if (probe_open(&w->start_probe, w->host->loop, w->host->http, &p->config, &cb, &e) != E_OK)
 		work_end(w, e.code, STEP_CAUSE_INFRA, "start: %s", e.text);
 	else
 		look_in(w, deadline_of(p));

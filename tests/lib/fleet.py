@@ -23,6 +23,7 @@ WAVETRAIN = BUILD / "coordinator/cli/wavetrain"
 AGENT = BUILD / "agent/wavetrain-agent"
 EXEC = BUILD / "agent/exec/wavetrain-exec"
 UNPACK = BUILD / "agent/unpack/wavetrain-unpack"
+HTTP = BUILD / "agent/wavetrain-http"
 SERVICE = BUILD / "deploy/demo-service"
 LOAD = BUILD / "deploy/demo-load"
 PR_SET_CHILD_SUBREAPER = 36

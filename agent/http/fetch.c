@@ -1,4 +1,4 @@
-#include "agent/steps/fetch.h"
+#include "agent/http/fetch.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/steps/fetch_file.h"
+#include "agent/http/fetch_file.h"
 #include "sys/curlloop.h"
 
 /*

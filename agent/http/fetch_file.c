@@ -1,4 +1,4 @@
-#include "agent/steps/fetch_file.h"
+#include "agent/http/fetch_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/steps/fetch.h"
+#include "agent/http/fetch.h"
 #include "base/rng.h"
 #include "coordinator/adapters/artifact_http.h"
 #include "sys/digest.h"
