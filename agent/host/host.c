@@ -11,7 +11,7 @@
 #include "sys/fsio.h"
 #include "sys/log.h"
 
-enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256 };
+enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256, REST_AFTER_MS = 5000 };
 
 static const char *const kind_names[AGENT_EFFECT_NR] = {
 	[AGENT_FETCH] = "fetch",    [AGENT_UNPACK] = "unpack", [AGENT_HOOK] = "hook",
@@ -185,6 +185,7 @@ static void tell(struct work *w)
 	}
 	struct host *h = w->host;
 	work_free(w);
+	rest_worked(h->rest);
 	driver_done(h->driver, ev);
 	program_rests(program_get(h, &ev.done.app));
 	if (ev.done.code != E_OK)
@@ -344,6 +345,7 @@ int host_open(struct host **out, uv_loop_t *loop, const struct host_config *c, s
 	uv_timer_init(loop, h->later);
 	h->later->data = h;
 	h->asks = asks_open(loop, h->cfg.exec_socket);
+	h->rest = rest_open(loop, REST_AFTER_MS);
 	h->http = http_client_open(loop, &(struct http_client_config){.program = c->http_program});
 	int rc = open_slots(h, e);
 	if (rc != E_OK)
@@ -366,6 +368,7 @@ void host_close(struct host *h)
 	program_free(p);
 	slots_close(h->slots);
 	http_client_close(h->http);
+	rest_close(h->rest);
 	asks_close(h->asks);
 	uv_close((uv_handle_t *)h->later, on_closed);
 	arena_done(&h->strings);
@@ -418,6 +421,7 @@ void host_texts(struct host *h)
 
 void host_sources(struct host *h, char *const *urls, size_t nr)
 {
+	rest_worked(h->rest); /* so much was done to get here */
 	arena_reset(&h->source_strings);
 	h->urls = arena_array(&h->source_strings, const char *, nr + 1);
 	for (size_t i = 0; i < nr; i++)

@@ -9,6 +9,7 @@
 #include "agent/http/client.h"
 #include "agent/steps/slots.h"
 #include "agent/steps/tail.h"
+#include "sys/rest.h"
 
 enum { DETAIL_CAP = 200 };
 
@@ -73,6 +74,7 @@ struct host {
 	struct asks *asks;
 	struct slots *slots;
 	struct http_client *http;
+	struct rest *rest;
 	const char **urls; /* NULL: no coordinator said so far */
 	struct work *works;
 	struct program *programs;
