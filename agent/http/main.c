@@ -19,8 +19,9 @@
 #include "agent/http/fetch.h"
 #include "agent/http/record.h"
 #include "sys/log.h"
+#include "sys/rest.h"
 
-enum { EXIT_USAGE = 64, ORDERS_FD = STDIN_FILENO, ALIVE_MS = 1000 };
+enum { EXIT_USAGE = 64, ORDERS_FD = STDIN_FILENO, ALIVE_MS = 1000, REST_AFTER_MS = 3000 };
 
 /* One order under way: the one or the other. */
 struct served {
@@ -37,6 +38,7 @@ static struct {
 	uv_timer_t alive;
 	struct curlloop *curl;
 	struct served *all;
+	struct rest *rest; /* after starting and fetching; an attempt needs little of all that */
 } http;
 
 /* Waits while the agent does not read: it is told little, and there is nothing better to do. */
@@ -107,6 +109,7 @@ static void on_fetched(void *ctx, int code, const char *detail)
 	struct served *s = ctx;
 	answer_end(HTTP_FETCH, s->request, fetch_have(s->fetch), code, detail);
 	served_free(s);
+	rest_worked(http.rest);
 }
 
 static void begin_fetch(const struct http_order *o)
@@ -197,6 +200,7 @@ int main(int argc, char **argv)
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* whatever the agent forgot to mark */
 	uv_loop_init(&http.loop);
 	http.curl = curlloop_open(&http.loop);
+	http.rest = rest_open(&http.loop, REST_AFTER_MS);
 	uv_timer_init(&http.loop, &http.alive);
 	PRE(uv_poll_init(&http.loop, &http.orders, ORDERS_FD) == 0);
 	PRE(uv_poll_start(&http.orders, UV_READABLE | UV_DISCONNECT, on_order) == 0);

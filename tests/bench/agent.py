@@ -1,10 +1,12 @@
 """agent: the idle wavetrain-agent and wavetrain-exec with one connection, beside Debian's prometheus-node-exporter that nobody scrapes."""
+import http.server
 import json
 import os
 import pathlib
 import pwd
 import shutil
 import subprocess
+import threading
 import time
 
 import common
@@ -28,7 +30,7 @@ run:
   user: {user}
   stop: {{ timeout: 2s }}
 health:
-  ready: {{ exec: [/bin/true], interval: 200ms, pass: 1 }}
+  ready: {{ {ready}, pass: 1 }}
 """
 PROGRAM = "#!/bin/sh\n# {version}\nexec sleep 1000000\n"
 
@@ -153,13 +155,16 @@ class Host:
     def prepare(self):
         self.co.ask("app", "add", "shop")
         self.co.ask("env", "add", "prod", "--label", "role=web")
-        (self.folder / "deploy.yaml").write_text(FILE.format(user=self.user))
+        self.probe_by("exec: [/bin/true], interval: 200ms")
         for version in ("1.0", "1.1"):
             made = self.folder / version
             made.mkdir()
             (made / "shop").write_text(PROGRAM.format(version=version))
             (made / "shop").chmod(0o755)
             self.co.ask("release", "push", "shop", version, made)
+
+    def probe_by(self, ready):
+        (self.folder / "deploy.yaml").write_text(FILE.format(user=self.user, ready=ready))
 
     def deploy(self, version):
         self.co.ask("deploy", "shop", version, "-e", "prod", "--file", self.folder / "deploy.yaml", "--yes", "--confirm=shop",
@@ -218,6 +223,27 @@ def deployments(o, host, ours):
     return out
 
 
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def probing(host, ours):
+    """What is held on a host whose program is probed over HTTP each second, all three processes: wavetrain-http stays for it."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host.probe_by(f'http: "http://127.0.0.1:{server.server_port}/", interval: 1s')
+    host.deploy("1.0")
+    time.sleep(2 * REST_S)
+    out = {"wavetrain-http": memory_of_child(host.agent.pid, "wavetrain-http"), "agent + exec": ours.memory()}
+    server.shutdown()
+    return out
+
+
 def run(o):
     o.agent = o.agent or o.build / "agent/wavetrain-agent"
     o.exec_ = o.exec_ or o.build / "agent/exec/wavetrain-exec"
@@ -236,7 +262,8 @@ def run(o):
             ours = Watched(host.agent, host.exec)
             sides = idle(o, ours, Watched(peer))
             each = {"agent": Watched(host.agent).memory(), "exec": Watched(host.exec).memory(), "a link alone": host.link_alone()}
-            return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours)}
+            return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours),
+                    "probing": probing(host, ours)}
         finally:
             if peer:
                 peer.stop()
@@ -248,7 +275,9 @@ def text(result):
     rows = [[k, sides["wavetrain"][k], sides["node_exporter"][k], sides["ratio"][k]] for k in sides["wavetrain"]]
     out = common.table(f"idle for {result['seconds']:g} s: median (min..max of the windows)",
                        ["", "agent + exec", "node-exporter", "ratio"], rows)
+    http_pss = result["probing"]["wavetrain-http"]
     anon = {k: d[k]["rss_anon_kib"] for k in ("before", "first", "warm", "after")}
-    return out + (f"\n  each: {result['each']}; while something is fetched, wavetrain-http: {d['wavetrain-http']}\n  deployments: RssAnon {anon['before']} KiB before, {anon['first']} after the first, {anon['warm']} after "
+    return out + (f"\n  each: {result['each']}; while something is fetched, wavetrain-http: {d['wavetrain-http']}; while it only probes, "
+                  f"each second: {http_pss}\n  deployments: RssAnon {anon['before']} KiB before, {anon['first']} after the first, {anon['warm']} after "
                   f"{d['warm_after']} more, {anon['after']} after {d['deployments']} more: grown by {d['growth_since_first_kib']} KiB since the first, "
                   f"{d['growth_since_warm_kib']} since the last of these, {d['growth_since_before_kib']} since before any")
