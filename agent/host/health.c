@@ -139,13 +139,14 @@ void health_command_answer(struct health *h, int probe, bool passed, const char 
 
 struct health_view health_look(const struct health *h)
 {
-	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why};
+	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why, .untried = ""};
 	if (h->deciding == PROBES) {
 		v.measured_ms = (int64_t)uv_now(h->loop);
 		v.passes = 1; /* it was looked at, and it lives */
 		return v;
 	}
 	const struct probe_score *s = probe_score_of(h->probes[h->deciding].probe);
+	v.untried = probe_untried(h->probes[h->deciding].probe);
 	v.measured_ms = s->measured_ms;
 	v.passes = s->passes;
 	v.failures = s->failures;

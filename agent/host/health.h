@@ -25,6 +25,7 @@ struct health_view {
 	int64_t measured_ms;	   /* when it was last looked at; 0 = never */
 	uint32_t passes, failures; /* of the probe that decides */
 	const char *why;	   /* the last failure, for people; "" */
+	const char *untried;	   /* why the probe cannot be asked at all now, for people; "" when it can */
 };
 
 struct health_callbacks {

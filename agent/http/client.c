@@ -9,8 +9,6 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "sys/log.h"
-
 enum { LINGER_MS = 15 * 1000, SILENT_MS = 30 * 1000 };
 
 struct http_call {
@@ -103,7 +101,6 @@ static void lose(struct http_client *c, const char *why)
 	uv_timer_stop(&c->timer);
 	if (c->calls == NULL)
 		return;
-	log_warn("http", "%s", why);
 	snprintf(c->lost, sizeof(c->lost), "%s", why);
 	c->lost_to = c->last;
 	uv_timer_start(&c->lost_timer, on_lost, 0, 0);
@@ -286,6 +283,15 @@ static int transmit(struct http_client *c, const struct http_order *o, struct er
 	return err_sys(e, E_IO, errno, "wavetrain-http does not take orders");
 }
 
+/* A child that hung up tells by its end why. */
+static void not_transmitted(struct http_client *c, const struct err *e)
+{
+	if (c->child == NULL)
+		lose(c, e->text);
+	else
+		end_child(c->child, e->sys_errno == EPIPE ? "" : e->text);
+}
+
 static struct http_call *begin(struct http_client *c, struct http_order *o, http_client_cb cb, void *ctx)
 {
 	struct http_call *call = calloc(1, sizeof(*call));
@@ -298,10 +304,8 @@ static struct http_call *begin(struct http_client *c, struct http_order *o, http
 		return call; /* it is being ended, and this call fails with the others */
 	if (transmit(c, o, &e) == E_OK)
 		set_timer(c);
-	else if (c->child == NULL)
-		lose(c, e.text);
 	else
-		end_child(c->child, e.text);
+		not_transmitted(c, &e);
 	return call;
 }
 
@@ -350,7 +354,7 @@ void http_call_drop(struct http_call *call)
 	if (c->child == NULL || c->child->fd < 0)
 		return;
 	if (transmit(c, &o, &e) != E_OK)
-		end_child(c->child, e.text);
+		not_transmitted(c, &e);
 	else
 		set_timer(c);
 }

@@ -17,6 +17,7 @@ struct probe {
 	struct http_client *http;
 	struct http_call *call; /* the try under way; NULL: none, or a command */
 	bool trying;
+	char untried[160]; /* why the last try could not be made; "" when it was */
 	uv_timer_t next_timer;
 	bool closing;
 };
@@ -51,6 +52,7 @@ static void end_try(struct probe *p, bool passed, const char *why)
 {
 	enum probe_verdict before = p->score.verdict;
 	p->trying = false;
+	p->untried[0] = '\0';
 	uv_update_time(p->loop);
 	probe_score_add(&p->score, &p->config, passed, (int64_t)uv_now(p->loop));
 	uv_timer_start(&p->next_timer, on_next, (uint64_t)p->config.interval_ms, 0);
@@ -77,7 +79,9 @@ static void on_attempted(void *arg, int code, const char *why)
 		end_try(p, code == E_OK, why);
 		return;
 	}
-	log_warn("probe", "%s: not tried: %s", p->url, why);
+	if (p->untried[0] == '\0')
+		log_warn("probe", "%s: cannot be asked: %s", p->url, why);
+	snprintf(p->untried, sizeof(p->untried), "%s", why);
 	p->trying = false;
 	uv_timer_start(&p->next_timer, on_next, (uint64_t)p->config.interval_ms, 0);
 }
@@ -198,6 +202,11 @@ void probe_forget(struct probe *p)
 const struct probe_score *probe_score_of(const struct probe *p)
 {
 	return &p->score;
+}
+
+const char *probe_untried(const struct probe *p)
+{
+	return p->untried;
 }
 
 static void on_timer_closed(uv_handle_t *h)

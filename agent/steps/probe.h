@@ -57,6 +57,9 @@ void probe_answer(struct probe *p, bool passed, const char *why);
 void probe_forget(
 	struct probe *p); /* its verdict and the row it stands in: as if it were asked for the first time */
 const struct probe_score *probe_score_of(const struct probe *p);
+/* Why the last try could not be made, which says nothing of the program; "" when it was made. Valid until the
+ * loop turns. */
+const char *probe_untried(const struct probe *p);
 /* No callback comes after this; the memory is freed by the loop's next turns. NULL-safe. */
 void probe_close(struct probe *p);
 

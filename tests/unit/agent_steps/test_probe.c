@@ -138,6 +138,32 @@ static void tcp_fails_when_nothing_listens(void **state)
 	assert_int_equal(last.verdict, PROBE_FAILED);
 }
 
+static void on_enough(uv_timer_t *t)
+{
+	uv_stop(&loop);
+}
+
+/* Nothing is known of the program: neither passed nor failed, and it is asked again when it can be. */
+static void what_cannot_be_tried_is_no_failure(void **state)
+{
+	uv_timer_t enough;
+	struct probe_config c = {.kind = PROBE_TCP, .url = "127.0.0.1:1", .interval_ms = 1, .fail = 1};
+	struct probe_callbacks cb = {NULL, on_verdict, run_command};
+	http_client_close(http);
+	http = http_client_open(&loop, &(struct http_client_config){.program = "/nowhere/wavetrain-http"});
+	assert_int_equal(probe_open(&probe, &loop, http, &c, &cb, NULL), E_OK);
+	assert_string_equal(probe_untried(probe), "");
+	uv_timer_init(&loop, &enough);
+	uv_timer_start(&enough, on_enough, 50, 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(probe_score_of(probe)->verdict, PROBE_UNDECIDED);
+	assert_int_equal(probe_score_of(probe)->failures, 0);
+	assert_non_null(strstr(probe_untried(probe), "cannot start /nowhere/wavetrain-http"));
+	probe_close(probe);
+	uv_close((uv_handle_t *)&enough, NULL);
+	uv_run(&loop, UV_RUN_NOWAIT);
+}
+
 static void a_command_is_judged_by_what_its_owner_says(void **state)
 {
 	command_passes = true;
@@ -181,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(http_fails_by_its_status, begin, end),
 		cmocka_unit_test_setup_teardown(tcp_passes_when_something_listens, begin, end),
 		cmocka_unit_test_setup_teardown(tcp_fails_when_nothing_listens, begin, end),
+		cmocka_unit_test_setup_teardown(what_cannot_be_tried_is_no_failure, begin, end),
 		cmocka_unit_test_setup_teardown(a_command_is_judged_by_what_its_owner_says, begin, end),
 		cmocka_unit_test_setup_teardown(other_hosts_are_refused, begin, end),
 		cmocka_unit_test(passes_must_be_in_a_row_and_last),
