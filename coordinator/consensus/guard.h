@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 
-#define GUARD_RULE(n) (1u << (n)) /* n is 1..10 */
+#define GUARD_RULE(n) (1u << (n)) /* n is 1..11 */
 
 struct guard_conf; /* one configuration of the log or of a snapshot */
 
@@ -35,6 +35,8 @@ struct guard {
 	raft_io_tick_cb tick;
 	raft_io_recv_cb recv;
 	raft_term barrier_term; /* the term whose first barrier is proposed (rule 1) */
+	raft_term term;		/* the last one written */
+	raft_term stood;	/* the last one in which this node voted for itself (rule 11) */
 	unsigned appends;	/* appends in flight */
 	unsigned installs;	/* snapshot installs in flight */
 	raft_index cap;		/* highest index that the answer of now may claim (rule 3) */

