@@ -7,13 +7,16 @@
  *   S9 uncommitted configurations taken for committed S11 unpadded entries decoded wrong
  *   S14 a write whose submission fails in the callback of the one before is forgotten: its callback never
  * comes
- *   S15 the only voter leads without a new term       (guard_members.c)
+ *   S15 the only voter leads without a new term       S16 a demoted server's longer log blocks the others
+ *   S17 a server without a vote refuses it for ever   S18 an entry dropped and appended again while it is
+ * held is freed while in use
  */
 #include "coordinator/consensus/guard.h"
 
 #include <stdlib.h>
 
 #include "coordinator/consensus/guard_conf.h"
+#include "coordinator/consensus/guard_held.h"
 #include "coordinator/consensus/guard_members.h"
 
 struct guarded_append {
@@ -22,7 +25,14 @@ struct guarded_append {
 	struct raft_io_append *theirs;
 	raft_io_append_cb cb;
 	raft_term term;
-	raft_index last;
+	struct guard_held held;
+};
+
+struct guarded_send { /* of entries */
+	struct raft_io_send req;
+	struct raft_io_send *theirs;
+	raft_io_send_cb cb;
+	struct guard_held held;
 };
 
 struct guarded_put {
@@ -253,6 +263,19 @@ static void rule_10_padded(struct guard *g, const struct raft_entry *e)
 			       "a log entry is not padded to 8 bytes; this is a bug, please report it");
 }
 
+/* ---- rule 14 ---- */
+
+/*
+ * Rule 14 (S18): an entry that the log dropped while a write or a message still holds it must not come back
+ * before that has ended: the engine counts the holders of both as one and frees memory in use. Until then the
+ * message is a heartbeat; the leader will send the entries again.
+ */
+static void rule_14_not_again_yet(const struct guard *g, struct raft_append_entries *a)
+{
+	if (guard_on(g, 14) && a->n_entries > 0 && guard_held_again(g, a))
+		drop_entries(a);
+}
+
 /* ---- the vtable ---- */
 
 static void after_event(struct guard *g)
@@ -282,6 +305,7 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 	}
 	rule_2_count_later(g, m);
 	if (m->type == RAFT_IO_APPEND_ENTRIES) {
+		rule_14_not_again_yet(g, &m->append_entries);
 		rule_7_before_compacted(g, &m->append_entries);
 		guard_members_roll_back(g, &m->append_entries);
 		rule_3_cap_incoming(g, &m->append_entries);
@@ -290,7 +314,11 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 		g->cap = m->install_snapshot.last_index;
 		g->capped = guard_on(g, 3);
 	}
+	struct guard_loan loan = {0};
+	if (m->type == RAFT_IO_REQUEST_VOTE)
+		loan = guard_members_lend_vote(g);
 	g->recv(io, m);
+	guard_members_give_back(g, &loan);
 	g->capped = false;
 	after_event(g);
 }
@@ -324,11 +352,38 @@ static int guarded_load(struct raft_io *io, raft_term *term, raft_id *vote, stru
 	return 0;
 }
 
+static void entries_sent(struct raft_io_send *req, int status)
+{
+	struct guarded_send *s = req->data;
+	guard_held_end(&s->held);
+	if (s->cb)
+		s->cb(s->theirs, status);
+	free(s);
+}
+
+static int send_entries(struct guard *g, struct raft_io_send *req, struct raft_message *m, raft_io_send_cb cb)
+{
+	struct guarded_send *s = calloc(1, sizeof *s);
+	if (!s)
+		return RAFT_NOMEM;
+	*s = (struct guarded_send){.req.data = s, .theirs = req, .cb = cb};
+	guard_held_begin(g, &s->held, m->append_entries.prev_log_index + 1, m->append_entries.n_entries);
+	m->append_entries.n_entries = guard_members_may_send(g, m->server_id, &m->append_entries);
+	int rv = g->inner.send(g->raft->io, &s->req, m, entries_sent);
+	if (rv != 0) {
+		guard_held_end(&s->held);
+		free(s);
+	}
+	return rv;
+}
+
 static int guarded_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
 			raft_io_send_cb cb)
 {
 	struct guard *g = guard_of(io);
 	struct raft_message copy = *m;
+	if (m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.n_entries > 0)
+		return send_entries(g, req, &copy, cb);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
 		if (g->swallow)
 			return RAFT_NOCONNECTION;
@@ -343,9 +398,10 @@ static void append_done(struct raft_io_append *req, int status)
 	struct guarded_append *a = req->data;
 	struct guard *g = a->guard;
 	g->appends--;
+	guard_held_end(&a->held);
 	rule_5_storage_failed(g, "append", status);
 	g->swallow = rule_4_nobody_to_answer(g, a->term);
-	g->cap = a->last;
+	g->cap = a->held.last;
 	g->capped = guard_on(g, 3);
 	a->cb(a->theirs, status);
 	g->swallow = g->capped = false;
@@ -365,14 +421,12 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
 	struct guarded_append *a = calloc(1, sizeof *a);
 	if (!a)
 		return RAFT_NOMEM;
-	*a = (struct guarded_append){.req.data = a,
-				     .guard = g,
-				     .theirs = req,
-				     .cb = cb,
-				     .term = g->raft->current_term,
-				     .last = last};
+	*a = (struct guarded_append){
+		.req.data = a, .guard = g, .theirs = req, .cb = cb, .term = g->raft->current_term};
+	guard_held_begin(g, &a->held, last - n + 1, n);
 	int rv = g->inner.append(io, &a->req, entries, n, append_done);
 	if (rv != 0) {
+		guard_held_end(&a->held);
 		rule_5_storage_failed(g, "append", rv);
 		free(a);
 		return rv;
@@ -406,6 +460,7 @@ static int guarded_truncate(struct raft_io *io, raft_index index)
 	int rv = g->inner.truncate(io, index);
 	rule_5_storage_failed(g, "truncate", rv);
 	guard_conf_cut(g, index);
+	guard_held_drop(g, index);
 	return rv;
 }
 
@@ -449,6 +504,7 @@ static int guarded_snapshot_put(struct raft_io *io, unsigned trailing, struct ra
 	if (p->install) {
 		g->installs++;
 		guard_conf_cut(g, 0);
+		guard_held_drop(g, 0);
 		guard_members_remember_snapshot(g, snapshot);
 	}
 	return 0;

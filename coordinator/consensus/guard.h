@@ -13,8 +13,9 @@
 
 #include "base/base.h"
 
-#define GUARD_RULE(n) (1u << (n)) /* n is 1..11 */
+#define GUARD_RULE(n) (1u << (n)) /* n is 1..14 */
 
+struct guard_held; /* entries in the hands of a write or a message */
 struct guard_conf; /* one configuration of the log or of a snapshot */
 
 struct guard_hooks {
@@ -42,6 +43,7 @@ struct guard {
 	raft_index cap;		/* highest index that the answer of now may claim (rule 3) */
 	bool capped, swallow;	/* whether `cap` holds; whether the answer of now is dropped (rule 4) */
 	bool started, closing;
+	struct guard_held *held;  /* rule 14 */
 	struct guard_conf *confs; /* ascending by index */
 	unsigned n_confs, cap_confs;
 };
@@ -51,5 +53,13 @@ void guard_started(struct guard *g); /* right after raft_start() returned 0 */
 void guard_closing(
 	struct guard *g);	  /* right before raft_close(): cancelled writes are no failures any more */
 void guard_done(struct guard *g); /* after the engine is closed */
+
+/*
+ * Whether raft_add(), raft_assign() and raft_remove() may be called now: this node leads, has committed an
+ * entry of its own term, and no change is under way. The engine does not ask for the second, without which
+ * the changes of two leaders could have majorities that do not meet. Whoever changes members must ask this
+ * first.
+ */
+bool guard_may_change_members(const struct guard *g);
 
 #endif

@@ -30,4 +30,16 @@ void guard_members_mark_committed(struct guard *g);   /* after each event */
 /* Rule 11, after each event. */
 void guard_members_lead_in_a_new_term(struct guard *g);
 
+/* Rule 12. How many of the entries in *a the server `to` may be sent now. */
+unsigned guard_members_may_send(struct guard *g, raft_id to, const struct raft_append_entries *a);
+
+/* Rule 13. Around the engine's handling of a request for a vote: give back what lend returned. */
+struct guard_loan {
+	bool lent;
+	int role;	/* of this server, as configured */
+	raft_id leader; /* whom the engine takes for its leader */
+};
+struct guard_loan guard_members_lend_vote(struct guard *g);
+void guard_members_give_back(struct guard *g, const struct guard_loan *loan);
+
 #endif

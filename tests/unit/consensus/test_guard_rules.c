@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "coordinator/consensus/guard.h"
+#include "coordinator/consensus/guard_conf.h"
 
 enum { OUR_TERM = 5, ENTRIES_MAX = 8, NOW = 777 };
 
@@ -25,7 +26,11 @@ static struct raft_message received, sent; /* the last one each; type 0: none */
 static int send_answer;			   /* what the guard answered to the engine's last send */
 static struct raft_io_append *writing;	   /* the append under way */
 static raft_io_append_cb writing_cb;
+static struct raft_io_send *sending; /* likewise */
+static raft_io_send_cb sending_cb;
 static unsigned short written_type;
+static int role_seen;	    /* of this server, when the last message reached the engine; 0: not configured */
+static raft_id leader_seen; /* likewise whom the engine took for its leader */
 
 /* ---- the engine and its I/O ---- */
 
@@ -41,6 +46,8 @@ static void engine_tick(struct raft_io *of)
 static void engine_recv(struct raft_io *of, struct raft_message *m)
 {
 	received = *m;
+	role_seen = raft.configuration.n > 0 ? raft.configuration.servers[0].role : 0;
+	leader_seen = raft.follower_state.current_leader.id;
 }
 
 static int io_start(struct raft_io *of, unsigned ms, raft_io_tick_cb t, raft_io_recv_cb r)
@@ -54,6 +61,8 @@ static int io_send(struct raft_io *of, struct raft_io_send *req, const struct ra
 		   raft_io_send_cb cb)
 {
 	sent = *m;
+	sending = req;
+	sending_cb = cb;
 	return 0;
 }
 
@@ -63,6 +72,11 @@ static int io_append(struct raft_io *of, struct raft_io_append *req, const struc
 	writing = req;
 	writing_cb = cb;
 	written_type = e[0].type;
+	return 0;
+}
+
+static int io_truncate(struct raft_io *of, raft_index index)
+{
 	return 0;
 }
 
@@ -79,8 +93,12 @@ static void begin(unsigned rules_off, unsigned short state, const raft_term *ter
 	raft.log = (struct raft_log){.entries = entries, .size = ENTRIES_MAX, .back = nr};
 	for (unsigned i = 0; i < nr; i++)
 		entries[i] = (struct raft_entry){.term = terms[i], .type = RAFT_COMMAND};
-	io = (struct raft_io){
-		.data = &raft, .start = io_start, .send = io_send, .append = io_append, .time = io_time};
+	io = (struct raft_io){.data = &raft,
+			      .start = io_start,
+			      .send = io_send,
+			      .append = io_append,
+			      .truncate = io_truncate,
+			      .time = io_time};
 	received = sent = (struct raft_message){0};
 	writing = NULL;
 	said[0] = '\0';
@@ -465,6 +483,148 @@ static void rule_11_begins_a_term_when_the_only_voter_leads(void **state)
 	with_and_without(11, the_only_voter_leads_in_a_new_term);
 }
 
+/* ---- rules 12 and 13: who votes ---- */
+
+static struct raft_server members[] = {{.id = 1, .address = one, .role = RAFT_VOTER},
+				       {.id = 2, .address = two, .role = RAFT_VOTER},
+				       {.id = 3, .address = three, .role = RAFT_VOTER}};
+
+static void configured(raft_index index, int role_of_2)
+{
+	struct raft_configuration conf = {.servers = members, .n = ARRAY_LEN(members)};
+	members[1].role = role_of_2;
+	assert_true(guard_conf_put_decoded(&guard, index, &conf));
+	members[1].role = RAFT_VOTER;
+}
+
+static void take_no_notice(struct raft_io_send *req, int status)
+{
+}
+
+/* A leader has a command at 1 and at 2 the change that demotes server 2; how many of the two does `to` get?
+ */
+static unsigned gets(unsigned rules_off, raft_id to, raft_index stored, raft_index committed)
+{
+	struct raft_entry both[] = {{.term = OUR_TERM, .type = RAFT_COMMAND},
+				    {.term = OUR_TERM, .type = RAFT_CHANGE}};
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = to};
+	struct raft_io_send req = {0};
+	begin(rules_off, RAFT_LEADER, (raft_term[]){OUR_TERM, OUR_TERM}, 2);
+	configured(1, RAFT_VOTER);
+	configured(2, RAFT_STANDBY);
+	raft.last_stored = stored;
+	raft.commit_index = committed;
+	m.append_entries = (struct raft_append_entries){.term = OUR_TERM, .entries = both, .n_entries = 2};
+	assert_int_equal(io.send(&io, &req, &m, take_no_notice), 0);
+	sending_cb(sending, 0);
+	guard_done(&guard);
+	return sent.append_entries.n_entries;
+}
+
+static bool a_change_waits_for_the_leaders_disk(unsigned rules_off)
+{
+	assert_int_equal(gets(rules_off, 3, 2, 1), 2);
+	return gets(rules_off, 3, 1, 0) == 1;
+}
+
+static bool a_demotion_waits_until_it_is_committed(unsigned rules_off)
+{
+	assert_int_equal(gets(rules_off, 2, 2, 2), 2);
+	return gets(rules_off, 2, 2, 1) == 1;
+}
+
+static void rule_12_sends_a_change_only_when_nobody_can_be_left_alone_with_it(void **state)
+{
+	with_and_without(12, a_change_waits_for_the_leaders_disk);
+	with_and_without(12, a_demotion_waits_until_it_is_committed);
+}
+
+/* The leader was last heard of `ago` ms ago; whom does the engine see as leader when it is asked to vote? */
+static void asked_to_vote(unsigned rules_off, unsigned ago)
+{
+	struct raft_server self[] = {{.id = 1, .address = one, .role = RAFT_STANDBY}};
+	struct raft_message m = {.type = RAFT_IO_REQUEST_VOTE, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1}, 1);
+	raft.configuration = (struct raft_configuration){.servers = self, .n = 1};
+	raft.follower_state.current_leader.id = 2;
+	raft.follower_state.current_leader.address = two;
+	raft.election_timeout = 500;
+	raft.election_timer_start = NOW - ago;
+	m.request_vote = (struct raft_request_vote){.term = OUR_TERM + 1, .candidate_id = 2};
+	recv_message(&io, &m);
+	guard_done(&guard);
+	assert_int_equal(self[0].role, RAFT_STANDBY);
+	assert_int_equal(raft.follower_state.current_leader.id, 2);
+}
+
+static bool who_has_no_vote_is_asked_for_one(unsigned rules_off)
+{
+	asked_to_vote(rules_off, 100);
+	assert_int_equal(leader_seen, 2); /* it is still there */
+	asked_to_vote(rules_off, 500);
+	assert_int_equal(leader_seen == 0, role_seen == RAFT_VOTER);
+	return role_seen == RAFT_VOTER;
+}
+
+static void rule_13_votes_whatever_its_own_configuration_says(void **state)
+{
+	with_and_without(13, who_has_no_vote_is_asked_for_one);
+}
+
+/* ---- rule 14 ---- */
+
+static unsigned reaches_the_log_of(raft_index prev)
+{
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 2};
+	m.append_entries = (struct raft_append_entries){.term = OUR_TERM,
+							.prev_log_index = prev,
+							.prev_log_term = 1,
+							.entries = raft_calloc(1, sizeof(struct raft_entry)),
+							.n_entries = 1};
+	recv_message(&io, &m);
+	if (received.append_entries.entries)
+		raft_free(received.append_entries.entries);
+	return received.append_entries.n_entries;
+}
+
+/* Index 2 is on its way to the disk, or to server 3, when the log drops it. */
+static bool what_is_held_does_not_come_again(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, OUR_TERM}, 2);
+	engine_writes(no_matter);
+	assert_int_equal(reaches_the_log_of(1), 1); /* held, but not dropped */
+	assert_int_equal(io.truncate(&io, 2), 0);
+	raft.log.back = 1;
+	assert_int_equal(reaches_the_log_of(2), 1); /* another index */
+	bool waits = reaches_the_log_of(1) == 0;
+	written();
+	assert_int_equal(reaches_the_log_of(1), 1);
+	guard_done(&guard);
+	return waits;
+}
+
+static bool what_is_being_sent_does_not_come_again(unsigned rules_off)
+{
+	struct raft_entry e = {.term = OUR_TERM, .type = RAFT_COMMAND};
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 3};
+	struct raft_io_send req = {0};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, OUR_TERM}, 2);
+	m.append_entries = (struct raft_append_entries){.prev_log_index = 1, .entries = &e, .n_entries = 1};
+	assert_int_equal(io.send(&io, &req, &m, take_no_notice), 0);
+	assert_int_equal(io.truncate(&io, 2), 0);
+	bool waits = reaches_the_log_of(1) == 0;
+	sending_cb(sending, 0);
+	assert_int_equal(reaches_the_log_of(1), 1);
+	guard_done(&guard);
+	return waits;
+}
+
+static void rule_14_lets_no_entry_return_while_it_is_held(void **state)
+{
+	with_and_without(14, what_is_held_does_not_come_again);
+	with_and_without(14, what_is_being_sent_does_not_come_again);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +637,9 @@ int main(void)
 		cmocka_unit_test(rule_9_hears_a_peer_only_for_itself_and_from_its_address),
 		cmocka_unit_test(rule_10_writes_no_entry_that_would_be_read_wrong),
 		cmocka_unit_test(rule_11_begins_a_term_when_the_only_voter_leads),
+		cmocka_unit_test(rule_12_sends_a_change_only_when_nobody_can_be_left_alone_with_it),
+		cmocka_unit_test(rule_13_votes_whatever_its_own_configuration_says),
+		cmocka_unit_test(rule_14_lets_no_entry_return_while_it_is_held),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
