@@ -4,7 +4,8 @@
  *   S3 entries of old terms committed by counting     S4 an answer goes to the leader of another term
  *   S5 a failed write keeps the leadership            S6 a pre-vote rejection carries the requester's term
  *   S7 back-off one index per heartbeat               S8 a follower compacted past prev rejects for ever
- *   S9 uncommitted configurations taken for committed S11 unpadded entries decoded wrong
+ *   S9 uncommitted configurations taken for committed S10 a snapshot that comes while ours is written is lost
+ *   S11 unpadded entries decoded wrong
  *   S14 a write whose submission fails in the callback of the one before is forgotten: its callback never
  * comes
  *   S15 the only voter leads without a new term       S16 a demoted server's longer log blocks the others
@@ -276,6 +277,59 @@ static void rule_14_not_again_yet(const struct guard *g, struct raft_append_entr
 		drop_entries(a);
 }
 
+/* ---- rule 15 ---- */
+
+static bool snapshot_under_way(const struct raft *r)
+{
+	return r->snapshot.pending.term != 0 || r->snapshot.put.data != NULL;
+}
+
+/*
+ * Rule 15 (S10): a snapshot of the leader that comes while we write our own is let fall by the engine without
+ * a word, and the leader waits for its install timeout. Note it, and refuse it once ours is done: the leader
+ * sends it again at once.
+ */
+static void rule_15_note_ignored(struct guard *g, const struct raft_message *m)
+{
+	const struct raft *r = g->raft;
+	const struct raft_install_snapshot *s = &m->install_snapshot;
+	if (guard_on(g, 15) && snapshot_under_way(r) && g->installs == 0 && s->term >= r->current_term) {
+		g->ignored.leader = m->server_id;
+		g->ignored.term = s->term;
+		g->ignored.index = s->last_index;
+	}
+}
+
+static void refusal_sent(struct raft_io_send *req, int status)
+{
+	raft_free(req);
+}
+
+static void send_refusal(struct guard *g)
+{
+	struct raft *r = g->raft;
+	struct raft_io_send *req = raft_malloc(sizeof *req);
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES_RESULT,
+				 .server_id = r->follower_state.current_leader.id,
+				 .server_address = r->follower_state.current_leader.address};
+	m.append_entries_result = (struct raft_append_entries_result){
+		.term = r->current_term, .rejected = g->ignored.index, .last_log_index = r->commit_index};
+	if (req && g->inner.send(r->io, req, &m, refusal_sent) != 0)
+		raft_free(req);
+}
+
+static void rule_15_refuse_ignored(struct guard *g)
+{
+	const struct raft *r = g->raft;
+	if (g->ignored.term == 0 || g->closing || snapshot_under_way(r))
+		return;
+	if (r->state == RAFT_FOLLOWER && r->current_term == g->ignored.term &&
+	    r->follower_state.current_leader.id == g->ignored.leader &&
+	    r->follower_state.current_leader.address)
+		send_refusal(g);
+	g->ignored.term = 0;
+}
+
 /* ---- the vtable ---- */
 
 static void after_event(struct guard *g)
@@ -283,6 +337,7 @@ static void after_event(struct guard *g)
 	guard_members_mark_committed(g);
 	guard_members_lead_in_a_new_term(g);
 	rule_1_barrier_at_start_of_term(g);
+	rule_15_refuse_ignored(g);
 	if (g->hooks.turned)
 		g->hooks.turned(g->hooks.arg);
 }
@@ -311,6 +366,7 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 		rule_3_cap_incoming(g, &m->append_entries);
 	}
 	if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+		rule_15_note_ignored(g, m);
 		g->cap = m->install_snapshot.last_index;
 		g->capped = guard_on(g, 3);
 	}

@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 
-#define GUARD_RULE(n) (1u << (n)) /* n is 1..14 */
+#define GUARD_RULE(n) (1u << (n)) /* n is 1..15 */
 
 struct guard_held; /* entries in the hands of a write or a message */
 struct guard_conf; /* one configuration of the log or of a snapshot */
@@ -43,6 +43,11 @@ struct guard {
 	raft_index cap;		/* highest index that the answer of now may claim (rule 3) */
 	bool capped, swallow;	/* whether `cap` holds; whether the answer of now is dropped (rule 4) */
 	bool started, closing;
+	struct {
+		raft_id leader;
+		raft_term term; /* 0: none */
+		raft_index index;
+	} ignored;		  /* a snapshot of the leader that the engine let fall (rule 15) */
 	struct guard_held *held;  /* rule 14 */
 	struct guard_conf *confs; /* ascending by index */
 	unsigned n_confs, cap_confs;

@@ -39,6 +39,8 @@ static void fatal(void *arg, const char *text)
 	snprintf(said, sizeof said, "%s", text);
 }
 
+static void engine_answers(struct raft_message *m);
+
 static void engine_tick(struct raft_io *of)
 {
 }
@@ -48,6 +50,7 @@ static void engine_recv(struct raft_io *of, struct raft_message *m)
 	received = *m;
 	role_seen = raft.configuration.n > 0 ? raft.configuration.servers[0].role : 0;
 	leader_seen = raft.follower_state.current_leader.id;
+	engine_answers(m);
 }
 
 static int io_start(struct raft_io *of, unsigned ms, raft_io_tick_cb t, raft_io_recv_cb r)
@@ -269,6 +272,51 @@ static bool an_old_entry_is_not_counted(unsigned rules_off)
 static void rule_2_counts_successes_only_for_entries_of_its_own_term(void **state)
 {
 	with_and_without(2, an_old_entry_is_not_counted);
+}
+
+/* ---- rule 3 ---- */
+
+static raft_index answered_index; /* what the engine would claim */
+
+static void engine_answers(struct raft_message *m)
+{
+	struct raft_message answer = {.type = RAFT_IO_APPEND_ENTRIES_RESULT, .server_id = 2};
+	if (answered_index == 0)
+		return;
+	answer.append_entries_result.last_log_index = answered_index;
+	engine_sends(answer);
+}
+
+/* A heartbeat that proves index 1 reaches a follower whose log goes on to 3, perhaps otherwise than the
+ * leader's. */
+static void heartbeat_at_1(unsigned rules_off)
+{
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 2, 2}, 3);
+	m.append_entries = (struct raft_append_entries){
+		.term = OUR_TERM, .prev_log_index = 1, .prev_log_term = 1, .leader_commit = 3};
+	answered_index = 3;
+	recv_message(&io, &m);
+	answered_index = 0;
+	guard_done(&guard);
+}
+
+static bool a_stale_tail_is_not_claimed(unsigned rules_off)
+{
+	heartbeat_at_1(rules_off);
+	return sent.append_entries_result.last_log_index == 1;
+}
+
+static bool a_stale_tail_is_not_committed(unsigned rules_off)
+{
+	heartbeat_at_1(rules_off);
+	return received.append_entries.leader_commit == 1;
+}
+
+static void rule_3_neither_claims_nor_commits_a_stale_tail(void **state)
+{
+	with_and_without(3, a_stale_tail_is_not_claimed);
+	with_and_without(3, a_stale_tail_is_not_committed);
 }
 
 /* ---- rule 4 ---- */
@@ -625,11 +673,43 @@ static void rule_14_lets_no_entry_return_while_it_is_held(void **state)
 	with_and_without(14, what_is_being_sent_does_not_come_again);
 }
 
+/* ---- rule 15 ---- */
+
+static bool a_snapshot_that_fell_is_refused_afterwards(unsigned rules_off)
+{
+	struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1}, 1);
+	raft.follower_state.current_leader.id = 2;
+	raft.follower_state.current_leader.address = two;
+	raft.snapshot.pending.term = 1; /* our own is being written */
+	m.install_snapshot = (struct raft_install_snapshot){.term = OUR_TERM, .last_index = 70};
+	recv_message(&io, &m);
+	assert_int_equal(sent.type, 0);
+	raft.snapshot.pending.term = 0;
+	tick(&io);
+	bool refused = sent.type == RAFT_IO_APPEND_ENTRIES_RESULT;
+	if (refused) {
+		assert_int_equal(sent.append_entries_result.rejected, 70);
+		sending_cb(sending, 0);
+	}
+	sent.type = 0;
+	tick(&io);
+	assert_int_equal(sent.type, 0); /* once */
+	guard_done(&guard);
+	return refused;
+}
+
+static void rule_15_refuses_a_snapshot_that_came_at_the_wrong_time(void **state)
+{
+	with_and_without(15, a_snapshot_that_fell_is_refused_afterwards);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rule_1_proposes_a_barrier_at_the_start_of_a_term),
 		cmocka_unit_test(rule_2_counts_successes_only_for_entries_of_its_own_term),
+		cmocka_unit_test(rule_3_neither_claims_nor_commits_a_stale_tail),
 		cmocka_unit_test(rule_4_answers_nobody_when_the_term_is_another_or_has_no_leader),
 		cmocka_unit_test(rule_5_stops_at_a_failed_write),
 		cmocka_unit_test(rule_6_holds_elections_while_writes_are_under_way),
@@ -640,6 +720,7 @@ int main(void)
 		cmocka_unit_test(rule_12_sends_a_change_only_when_nobody_can_be_left_alone_with_it),
 		cmocka_unit_test(rule_13_votes_whatever_its_own_configuration_says),
 		cmocka_unit_test(rule_14_lets_no_entry_return_while_it_is_held),
+		cmocka_unit_test(rule_15_refuses_a_snapshot_that_came_at_the_wrong_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
