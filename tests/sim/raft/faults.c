@@ -229,29 +229,48 @@ static void take_away(struct node *n, struct node *other, int role)
 	}
 }
 
-/*
- * Operator rules: one change at a time, with all members reachable, never the leader itself, never below
- * --least-voters (1), and, as the engine does not see to it, only once the leader has committed an entry of
- * its own term: two leaders' changes could else have majorities that do not meet.
- */
-static void change_membership(struct world *w)
+/* A dead one may go while others are away, too; every other change wants all of them there. */
+static bool may_change(const struct node *n, const struct node *other)
 {
-	if (rng_chance(&w->rng, 500)) { /* they see to the others first */
-		fault_heal(w);
-		for (unsigned i = 0; i < w->n_nodes; i++)
-			boot_again(&w->nodes[i]);
-	}
-	struct node *n = leader(w), *other = any_node(w);
-	if (!n || other == n || other->life == REMOVED || !all_well(w) || !guard_may_change_members(n->guard))
-		return;
-	w->hurry = rng_chance(&w->rng, 500);
+	const struct world *w = n->w;
+	if (other == n || other->life == REMOVED || !guard_may_change_members(n->guard))
+		return false;
+	return all_well(w) || (other->life == MEMBER && !other->alive);
+}
+
+static void change_role_of(struct node *n, struct node *other)
+{
 	const struct raft_server *s = server_of(n, other);
 	if (!s)
 		add(n, other);
-	else if (s->role == RAFT_VOTER || rng_chance(&w->rng, 100))
+	else if (s->role == RAFT_VOTER || !other->alive || rng_chance(&n->w->rng, 100))
 		take_away(n, other, s->role);
 	else
 		give_role(n, other, s->role == RAFT_SPARE ? RAFT_STANDBY : RAFT_VOTER);
+}
+
+static void see_to_the_others(struct world *w)
+{
+	fault_heal(w);
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		boot_again(&w->nodes[i]);
+}
+
+/*
+ * Operator rules: one change at a time, with all members reachable but the one that is to go, never the
+ * leader itself, never below --least-voters (1), and, as the engine does not see to it, only once the leader
+ * has committed an entry of its own term: two leaders' changes could else have majorities that do not meet.
+ */
+static void change_membership(struct world *w)
+{
+	struct node *other = any_node(w);
+	if (rng_chance(&w->rng, 500))
+		see_to_the_others(w);
+	struct node *n = leader(w);
+	if (!n || !may_change(n, other))
+		return;
+	w->hurry = rng_chance(&w->rng, 500);
+	change_role_of(n, other);
 }
 
 /*

@@ -7,7 +7,9 @@
 
 #include "tests/sim/raft/world.h"
 
-enum { STEP = 16, CLASSES = 257, QUARANTINE = 64, CHUNK = 1 << 20, POISON = 0xdd };
+/* Classes of sizes: each multiple of STEP up to SMALL, then the powers of two. */
+enum { STEP = 16, SMALL = 4096, SMALL_CLASSES = SMALL / STEP + 1, CLASSES = SMALL_CLASSES + 32 };
+enum { QUARANTINE = 64, QUARANTINE_LARGE = 4, CHUNK = 1 << 20, POISON = 0xdd };
 
 struct block {
 	uint64_t state;
@@ -26,9 +28,16 @@ static struct {
 	unsigned n[CLASSES];
 } heap;
 
-static size_t class_of(size_t size)
+static unsigned class_of(size_t size)
 {
-	return (size + STEP - 1) / STEP;
+	if (size <= SMALL)
+		return size > 0 ? (unsigned)((size + STEP - 1) / STEP) : 1;
+	return SMALL_CLASSES + 63 - (unsigned)__builtin_clzll((size - 1) / SMALL);
+}
+
+static size_t room_of(unsigned class)
+{
+	return class < SMALL_CLASSES ? (size_t) class * STEP : (size_t)2 * SMALL << (class - SMALL_CLASSES);
 }
 
 static struct block *carve(size_t bytes)
@@ -51,10 +60,10 @@ static void check_untouched(const struct block *b)
 		violation(heap.w, "the engine wrote to memory of %zu bytes after it was freed", b->size);
 }
 
-static struct block *reuse(size_t class)
+static struct block *reuse(unsigned class)
 {
 	struct block *b = heap.first[class];
-	if (heap.n[class] < QUARANTINE)
+	if (heap.n[class] < (class < SMALL_CLASSES ? QUARANTINE : QUARANTINE_LARGE))
 		return NULL;
 	check_untouched(b);
 	heap.first[class] = b->next;
@@ -64,10 +73,10 @@ static struct block *reuse(size_t class)
 
 static void *heap_malloc(void *data, size_t size)
 {
-	size_t class = class_of(size ? size : 1);
-	struct block *b = class < CLASSES ? reuse(class) : NULL;
+	unsigned class = class_of(size);
+	struct block *b = reuse(class);
 	if (!b)
-		b = carve(sizeof *b + class * STEP);
+		b = carve(sizeof *b + room_of(class));
 	b->state = live;
 	b->size = size;
 	return b + 1;
@@ -82,9 +91,7 @@ static void heap_free(void *data, void *ptr)
 		violation(heap.w, "the engine freed memory %s", b->state == freed ? "twice" : "of nobody");
 	b->state = freed;
 	memset(ptr, POISON, b->size);
-	size_t class = class_of(b->size ? b->size : 1);
-	if (class >= CLASSES)
-		return;
+	unsigned class = class_of(b->size);
 	if (heap.n[class]++ == 0)
 		heap.tail[class] = &heap.first[class];
 	b->next = NULL;
