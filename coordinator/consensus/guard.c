@@ -531,6 +531,8 @@ static void put_done(struct raft_io_snapshot_put *req, int status)
 	if (p->own_conf)
 		raft_configuration_close(&p->snapshot.configuration);
 	p->cb(p->theirs, status);
+	if (p->install && status == 0)
+		guard_members_installed(g);
 	free(p);
 	after_event(g);
 }

@@ -81,6 +81,13 @@ bool guard_members_correct_snapshot(struct guard *g, struct raft_snapshot *s)
 	return true;
 }
 
+/* Rule 8 (S9): what was uncommitted went with the log; the engine keeps its index. */
+void guard_members_installed(struct guard *g)
+{
+	if (guard_on(g, 8))
+		g->raft->configuration_uncommitted_index = 0;
+}
+
 /*
  * Rule 8 (S9): after a start a configuration above the commit index is not committed, though the engine says
  * so.

@@ -24,6 +24,7 @@ void guard_members_roll_back(struct guard *g, const struct raft_append_entries *
 /* Before a snapshot of our own is written. True when *s now owns a configuration that the caller must close.
  */
 bool guard_members_correct_snapshot(struct guard *g, struct raft_snapshot *s);
+void guard_members_installed(struct guard *g);	      /* a snapshot of the leader replaced the log */
 void guard_members_mark_uncommitted(struct guard *g); /* after the start */
 void guard_members_mark_committed(struct guard *g);   /* after each event */
 

@@ -29,6 +29,9 @@ static raft_io_append_cb writing_cb;
 static struct raft_io_send *sending; /* likewise */
 static raft_io_send_cb sending_cb;
 static unsigned short written_type;
+static struct raft_io_snapshot_put *putting; /* the snapshot under way */
+static raft_io_snapshot_put_cb putting_cb;
+static struct raft_snapshot written_snapshot; /* as it reached the disk */
 static int role_seen;	    /* of this server, when the last message reached the engine; 0: not configured */
 static raft_id leader_seen; /* likewise whom the engine took for its leader */
 
@@ -83,6 +86,15 @@ static int io_truncate(struct raft_io *of, raft_index index)
 	return 0;
 }
 
+static int io_snapshot_put(struct raft_io *of, unsigned trailing, struct raft_io_snapshot_put *req,
+			   const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	putting = req;
+	putting_cb = cb;
+	written_snapshot = *snapshot;
+	return 0;
+}
+
 static raft_time io_time(struct raft_io *of)
 {
 	return NOW;
@@ -101,6 +113,7 @@ static void begin(unsigned rules_off, unsigned short state, const raft_term *ter
 			      .send = io_send,
 			      .append = io_append,
 			      .truncate = io_truncate,
+			      .snapshot_put = io_snapshot_put,
 			      .time = io_time};
 	received = sent = (struct raft_message){0};
 	writing = NULL;
@@ -619,6 +632,48 @@ static void rule_13_votes_whatever_its_own_configuration_says(void **state)
 	with_and_without(13, who_has_no_vote_is_asked_for_one);
 }
 
+/* ---- rule 8 ---- */
+
+static void not_interested(struct raft_io_snapshot_put *req, int status)
+{
+}
+
+static void engine_puts(unsigned trailing, raft_index index, raft_index conf_index)
+{
+	static struct raft_io_snapshot_put req;
+	const struct raft_snapshot s = {.index = index, .term = 1, .configuration_index = conf_index};
+	assert_int_equal(io.snapshot_put(&io, trailing, &req, &s, not_interested), 0);
+}
+
+/* Of the changes at 1 and 3 the second is not committed when a snapshot to 2 is taken. */
+static bool a_snapshot_holds_what_is_committed(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 1, 1}, 3);
+	configured(1, RAFT_VOTER);
+	configured(3, RAFT_STANDBY);
+	engine_puts(10, 2, 3);
+	bool holds = written_snapshot.configuration_index == 1;
+	putting_cb(putting, 0);
+	guard_done(&guard);
+	return holds;
+}
+
+static bool a_snapshot_of_the_leader_ends_what_was_uncommitted(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 1, 1}, 3);
+	raft.configuration_uncommitted_index = 3;
+	engine_puts(0, 2, 1);
+	putting_cb(putting, 0);
+	guard_done(&guard);
+	return raft.configuration_uncommitted_index == 0;
+}
+
+static void rule_8_knows_which_configuration_is_committed(void **state)
+{
+	with_and_without(8, a_snapshot_holds_what_is_committed);
+	with_and_without(8, a_snapshot_of_the_leader_ends_what_was_uncommitted);
+}
+
 /* ---- rule 14 ---- */
 
 static unsigned reaches_the_log_of(raft_index prev)
@@ -714,6 +769,7 @@ int main(void)
 		cmocka_unit_test(rule_5_stops_at_a_failed_write),
 		cmocka_unit_test(rule_6_holds_elections_while_writes_are_under_way),
 		cmocka_unit_test(rule_7_says_in_rejections_what_the_other_side_needs),
+		cmocka_unit_test(rule_8_knows_which_configuration_is_committed),
 		cmocka_unit_test(rule_9_hears_a_peer_only_for_itself_and_from_its_address),
 		cmocka_unit_test(rule_10_writes_no_entry_that_would_be_read_wrong),
 		cmocka_unit_test(rule_11_begins_a_term_when_the_only_voter_leads),
