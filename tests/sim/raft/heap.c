@@ -9,7 +9,7 @@
 
 /* Classes of sizes: each multiple of STEP up to SMALL, then the powers of two. */
 enum { STEP = 16, SMALL = 4096, SMALL_CLASSES = SMALL / STEP + 1, CLASSES = SMALL_CLASSES + 32 };
-enum { QUARANTINE = 64, QUARANTINE_LARGE = 4, CHUNK = 1 << 20, POISON = 0xdd };
+enum { QUARANTINE = 32, QUARANTINE_LARGE = 4, CHUNK = 1 << 20, POISON = 0xdd };
 
 struct block {
 	uint64_t state;

@@ -114,6 +114,8 @@ static void disk_turn(struct node *n, void *arg)
 		op->append_cb(op->append, status);
 	if (op->put_cb)
 		op->put_cb(op->put, status);
+	free(op->records);
+	free(op);
 }
 
 static void queue_write(struct node *n, const struct write *proto)
@@ -401,6 +403,7 @@ static void arrive(struct node *n, void *arg)
 	struct parcel *p = arg;
 	if (!n->w->cut[p->from][n->nr])
 		n->recv(n->io, &p->m);
+	free(p);
 }
 
 static struct parcel *pack(struct node *from, const struct raft_message *m)
