@@ -3,7 +3,7 @@
  * Deterministic: the failing seed is the bug report.
  *
  *   raft_sim --seeds N --start S --nodes K [--rules-off MASK] [--least-voters V]
- *            [--free-transfers | --flood BOUND] [--expect-violations] [--verbose]
+ *            [--free-transfers | --flood BOUND | --held] [--expect-violations] [--verbose]
  *
  * Checked: one command and one chain hash per index, one leader per term, one vote per term, what was
  * acknowledged is there at the end, no node halts, everybody converges. Exit 1 when a seed violates one (with
@@ -105,7 +105,7 @@ static void handle(struct world *w, const struct event *e)
 		e->fn(e->node, e->arg);
 }
 
-static void run_until(struct world *w, uint64_t end)
+void run_until(struct world *w, uint64_t end)
 {
 	while (w->n_heap > 0 && w->heap[0].at <= end) {
 		struct event e = pop(w);
@@ -250,12 +250,22 @@ static void run_flood(struct world *w, uint64_t seed, uint64_t bound)
 	}
 }
 
+static void run_held(struct world *w, uint64_t seed)
+{
+	build(w, seed);
+	play_held(w);
+	no_more_faults(w);
+	for (uint64_t end = w->now + FLOOD_MS * 2; w->now < end; clients(w))
+		run_until(w, w->now + 20);
+	calm(w);
+}
+
 /* ---- many runs ---- */
 
 struct options {
 	uint64_t seeds, start;
 	unsigned nodes, rules_off, least_voters;
-	bool verbose, expect, free_transfers;
+	bool verbose, expect, free_transfers, held;
 	uint64_t flood;
 };
 
@@ -279,6 +289,8 @@ static bool seed_is_clean(const struct options *o, uint64_t seed)
 		heap_begin(w);
 		if (o->flood)
 			run_flood(w, seed, o->flood);
+		else if (o->held)
+			run_held(w, seed);
 		else
 			run_seed(w, seed);
 		fflush(stdout);
@@ -293,7 +305,10 @@ static bool seed_is_clean(const struct options *o, uint64_t seed)
 	       "--flood %llu "
 	       "%s--verbose\n",
 	       (unsigned long long)seed, o->nodes, o->rules_off, o->least_voters,
-	       (unsigned long long)o->flood, o->free_transfers ? "--free-transfers " : "");
+	       (unsigned long long)o->flood,
+	       o->free_transfers ? "--free-transfers "
+	       : o->held	 ? "--held "
+				 : "");
 	return false;
 }
 
@@ -308,6 +323,7 @@ static bool parse(struct options *o, int argc, char **argv)
 					      {"expect-violations", 0, 0, 'x'},
 					      {"free-transfers", 0, 0, 't'},
 					      {"flood", 1, 0, 'f'},
+					      {"held", 0, 0, 'h'},
 					      {0}};
 	int c;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -327,12 +343,14 @@ static bool parse(struct options *o, int argc, char **argv)
 			o->expect = true;
 		else if (c == 't')
 			o->free_transfers = true;
+		else if (c == 'h')
+			o->held = true;
 		else if (c == 'f')
 			o->flood = strtoull(optarg, NULL, 0);
 		else
 			return false;
 	}
-	return o->nodes >= 1 && o->nodes <= MAX_FIRST;
+	return o->nodes >= 1 && o->nodes <= MAX_FIRST && (!o->held || o->nodes == 5);
 }
 
 int main(int argc, char **argv)
@@ -341,7 +359,7 @@ int main(int argc, char **argv)
 	uint64_t bad = 0, ran = 0;
 	if (!parse(&o, argc, argv)) {
 		fprintf(stderr, "usage: raft_sim [--seeds N] [--start S] [--nodes 1..5] [--rules-off MASK] "
-				"[--least-voters V] [--free-transfers] [--flood BOUND] "
+				"[--least-voters V] [--free-transfers] [--flood BOUND] [--held] "
 				"[--expect-violations] [--verbose]\n");
 		return 2;
 	}

@@ -125,6 +125,9 @@ struct node *leader(struct world *w); /* faults.c; NULL: none */
 void one_fault(struct world *w);
 void no_more_faults(struct world *w);
 
+void run_until(struct world *w, uint64_t end); /* raft_sim.c */
+void play_held(struct world *w);	       /* scene.c; with five nodes */
+
 void heap_begin(struct world *w); /* heap.c: from now on the engine's memory is this seed's */
 
 void fsm_sim_init(struct node *n); /* node.c */
