@@ -178,7 +178,10 @@ struct change {
 	bool removes;
 };
 
-/* Who is removed is stopped for good; who may have been removed is not. */
+/*
+ * Who is removed is stopped for good, but not always at once: it may go on and ask for votes. Who only may
+ * have been removed is still a member.
+ */
 static void changed(struct raft_change *req, int status)
 {
 	struct change *c = container_of(req, struct change, req);
@@ -186,7 +189,7 @@ static void changed(struct raft_change *req, int status)
 		return;
 	note(c->subject, "is removed");
 	c->subject->life = REMOVED;
-	if (c->subject->alive)
+	if (c->subject->alive && rng_chance(&c->subject->w->rng, 500))
 		node_crash(c->subject);
 }
 
@@ -229,13 +232,18 @@ static void take_away(struct node *n, struct node *other, int role)
 	}
 }
 
-/* A dead one may go while others are away, too; every other change wants all of them there. */
+/* One that is silent may go while others are away, too; every other change wants all of them there. */
+static bool is_silent(const struct node *n, const struct node *other)
+{
+	return !other->alive || n->w->cut[other->nr][n->nr];
+}
+
 static bool may_change(const struct node *n, const struct node *other)
 {
 	const struct world *w = n->w;
 	if (other == n || other->life == REMOVED || !guard_may_change_members(n->guard))
 		return false;
-	return all_well(w) || (other->life == MEMBER && !other->alive);
+	return all_well(w) || (other->life == MEMBER && is_silent(n, other));
 }
 
 static void change_role_of(struct node *n, struct node *other)
@@ -243,7 +251,7 @@ static void change_role_of(struct node *n, struct node *other)
 	const struct raft_server *s = server_of(n, other);
 	if (!s)
 		add(n, other);
-	else if (s->role == RAFT_VOTER || !other->alive || rng_chance(&n->w->rng, 100))
+	else if (s->role == RAFT_VOTER || is_silent(n, other) || rng_chance(&n->w->rng, 100))
 		take_away(n, other, s->role);
 	else
 		give_role(n, other, s->role == RAFT_SPARE ? RAFT_STANDBY : RAFT_VOTER);

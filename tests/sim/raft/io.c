@@ -264,6 +264,8 @@ static int set_term(struct raft_io *io, raft_term term)
 	PRE(term < MAX_TERM);
 	if (term < n->disk.term)
 		violation(n->w, "node %u: term goes back from %llu to %llu", n->nr, n->disk.term, term);
+	if (n->disk.full && rng_chance(&n->w->rng, 500))
+		return RAFT_NOSPACE;
 	n->disk.term = term;
 	n->disk.vote = 0;
 	return 0;
@@ -276,6 +278,8 @@ static int set_vote(struct raft_io *io, raft_id id)
 	if (*vote != 0 && *vote != id)
 		violation(n->w, "node %u: votes for %llu and %llu in term %llu", n->nr, *vote, id,
 			  n->disk.term);
+	if (n->disk.full && rng_chance(&n->w->rng, 500))
+		return RAFT_NOSPACE;
 	*vote = n->disk.vote = id;
 	return 0;
 }
