@@ -446,12 +446,16 @@ static void take_slice(struct link *l, const uint8_t *p, size_t n)
 
 static void peer_left(struct link *l, ssize_t why)
 {
-	if (l->state == LINK_HANDSHAKE)
+	if (l->state == LINK_HANDSHAKE) {
 		l->peers->counters.tls_faults[TLS_FAULT_HUNG_UP]++;
-	if (l->state == LINK_HANDSHAKE)
 		link_end(l, CONSENSUS_LINK_TLS, "the peer hung up in the handshake");
-	else
-		link_end(l, why == UV_EOF ? CONSENSUS_LINK_CLOSED : CONSENSUS_LINK_BROKE, "");
+	} else if (why == UV_EOF) {
+		link_end(l, CONSENSUS_LINK_CLOSED, "");
+	} else {
+		/* The kernel's word for TCP_USER_TIMEOUT. */
+		link_end(l, why == UV_ETIMEDOUT ? CONSENSUS_LINK_STALLED : CONSENSUS_LINK_BROKE,
+			 uv_strerror((int)why));
+	}
 }
 
 static void on_outer_read(uv_stream_t *tcp, ssize_t nread, const uv_buf_t *b)
