@@ -150,6 +150,7 @@ static int init_links(struct consensus *c, struct err *e)
 					 .listen = c->cfg.listen,
 					 .tls = c->cfg.tls,
 					 .address_of = member_address,
+					 .lost = member_link_lost,
 					 .arg = c};
 	if (c->cfg.listen)
 		return peers_new(&c->peers, &c->transport, c->loop, &cfg, e);

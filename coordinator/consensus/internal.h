@@ -147,6 +147,7 @@ void member_deliver(struct consensus *c); /* the done callback of a change that 
 void member_refuse(struct consensus *c, int code);
 void member_look(struct consensus *c); /* the membership may be another */
 const char *member_address(void *arg, uint64_t id);
+void member_link_lost(void *arg, uint64_t id);
 int member_check_own_address(struct consensus *c, struct err *e) must_check;
 
 /* engine_io.c: check once the I/O is initialised, then ask at each turn. */

@@ -105,6 +105,19 @@ const char *member_address(void *arg, uint64_t id)
 	return NULL;
 }
 
+/*
+ * A snapshot that was lost on its way is sent again only after the install timeout, a minute: for the engine
+ * it was sent when it was in the socket pair. One that has to be sent again because its link is gone is late
+ * now.
+ */
+void member_link_lost(void *arg, uint64_t id)
+{
+	struct consensus *c = arg;
+	const struct raft_server *s = server_of(c, id);
+	if (s && consensus_is_leader(c))
+		c->raft.leader_state.progress[s - c->raft.configuration.servers].snapshot_last_send = 0;
+}
+
 static void note_ids(struct consensus *c, const struct raft_configuration *conf)
 {
 	for (unsigned i = 0; i < conf->n; i++)

@@ -8,7 +8,10 @@
 #include "coordinator/consensus/peer_link.h"
 #include "sys/log.h"
 
-enum { PENDING_MAX = 64, BACKLOG = 128, SWEEP_MS = 250, LOG_GAP_MS = 5000, DIAL_GAP_MS = 200 };
+enum { PENDING_MAX = 64, BACKLOG = 128, SWEEP_MS = 250, LOG_GAP_MS = 5000 };
+/* How often the engine may dial a peer: it tries every 200 ms, and at once when a link has ended. Whoever
+ * refused us will most likely do so again. */
+enum { DIAL_GAP_MS = 200, DIAL_REFUSED_GAP_MS = 2000 };
 
 _Static_assert((int)PEER_ADDRESS_CAP == (int)CONSENSUS_ADDRESS_CAP, "one bound for addresses");
 _Static_assert((int)PEER_MEMBERS_MAX == (int)CONSENSUS_MEMBERS_MAX, "one bound for members");
@@ -159,6 +162,8 @@ void peers_link_ended(struct link *l, const char *why)
 	p->counters.open -= l->opened;
 	if (l->end == CONSENSUS_LINK_SHUTDOWN)
 		return;
+	if (l->opened && !l->accepted)
+		p->config.lost(p->config.arg, l->peer->id);
 	if (l->opened)
 		log_end(l, l->accepted ? "link from " : "link to ", why);
 	else if (l->accepted)
@@ -255,10 +260,11 @@ static int transport_listen(struct raft_uv_transport *t, raft_uv_accept_cb accep
 	return RAFT_IOERR;
 }
 
-/* A link that ends as soon as it is open is dialed anew at once by the engine: not more often than this. */
 static bool too_soon(const struct peers *p, const struct peer *peer)
 {
-	return peer->dialed_ms && uv_now(p->loop) - peer->dialed_ms < DIAL_GAP_MS;
+	bool refused = peer->trouble >= CONSENSUS_LINK_REFUSED;
+	uint64_t gap = refused ? DIAL_REFUSED_GAP_MS : DIAL_GAP_MS;
+	return peer->dialed_ms && uv_now(p->loop) - peer->dialed_ms < gap;
 }
 
 static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect *req, raft_id id,

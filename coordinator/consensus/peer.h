@@ -26,6 +26,8 @@ struct peers_config {
 	/* The address of this node by the membership of now; NULL: it is no member, and nothing of it is
 	 * taken. */
 	const char *(*address_of)(void *arg, uint64_t id);
+	/* Our link to this node has ended: what the engine was told is sent may never have arrived. */
+	void (*lost)(void *arg, uint64_t id);
 	void *arg;
 };
 

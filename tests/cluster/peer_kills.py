@@ -93,7 +93,8 @@ def main():
     try:
         story(tap, cluster, folder)
     except Exception as e:  # pylint: disable=broad-except
-        tap.early(e, *[pathlib.Path(n.log).read_text()[-1500:] for n in cluster.nodes.values() if pathlib.Path(n.log).exists()])
+        states = "".join(f"node {n.ident}: {n.status()} {n.members()}\n" for n in cluster.nodes.values() if n.runs())
+        tap.early(e, states, *[pathlib.Path(n.log).read_text()[-1500:] for n in cluster.nodes.values() if pathlib.Path(n.log).exists()])
     finally:
         cluster.end()
         shutil.rmtree(folder, ignore_errors=True)

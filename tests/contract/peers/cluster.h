@@ -10,7 +10,7 @@
 #include "coordinator/consensus/consensus.h"
 #include "tests/lib/pki.h"
 
-enum { NODES_MAX = 5, NUMBERS_MAX = 200000 }; /* nodes are 1 to NODES_MAX */
+enum { NODES_MAX = 6, NUMBERS_MAX = 200000 }; /* nodes are 1 to NODES_MAX */
 
 /* The state: which numbers were applied, and their order as a running hash. */
 struct memory {

@@ -64,7 +64,7 @@ static void wait_for_stop(const struct stranger *s)
 
 static void speak(struct stranger *s, SSL *ssl)
 {
-	if (!s->address) { /* hears the hello first */
+	if (!s->address && ssl) { /* hears the hello first */
 		uint8_t hello[512];
 		if (SSL_read(ssl, hello, sizeof hello) <= 0)
 			return;

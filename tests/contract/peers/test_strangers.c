@@ -373,6 +373,12 @@ static void another_coordinator_in_its_place(void **state)
 	is_added_where(&s, 4, CONSENSUS_LINK_OTHER_NODE, "there is coordinator 9");
 }
 
+static void one_that_answers_nothing(void **state)
+{
+	struct stranger s = {.silent = true};
+	is_added_where(&s, 6, CONSENSUS_LINK_SLOW, "no link to coordinator 6 at 127.0.0.1");
+}
+
 /* Takes the link and then nothing of what it is sent: as a host that vanished without a word. */
 static void one_that_takes_nothing(void **state)
 {
@@ -406,6 +412,7 @@ int main(void)
 		cmocka_unit_test(a_crowd_that_says_nothing),
 		cmocka_unit_test(another_coordinator_in_its_place),
 		cmocka_unit_test(one_that_takes_nothing),
+		cmocka_unit_test(one_that_answers_nothing),
 	};
 	return cmocka_run_group_tests(tests, open_cluster, close_cluster);
 }
