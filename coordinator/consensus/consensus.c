@@ -43,6 +43,7 @@ static void on_prepare(uv_prepare_t *h)
 		on_fatal(c, "a file of the log cannot be written, made or closed: disk error. Nothing "
 			    "unwritten was "
 			    "acknowledged. Free or repair the disk, then start again");
+	engine_io_turn(c);
 	fsm_commit(c);
 	propose_deliver(c);
 	member_turn(c);
@@ -113,6 +114,7 @@ static struct consensus *new_from(const struct consensus_config *cfg, uv_loop_t 
 static void free_all(struct consensus *c)
 {
 	guard_done(&c->guard);
+	engine_io_done(c);
 	propose_done(c);
 	fsm_done(c);
 	if (c->lock_fd >= 0)
@@ -175,7 +177,7 @@ static int init_io(struct consensus *c, struct err *e)
 	raft_uv_set_segment_size(&c->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&c->io, RETRY_MS);
 	(void)raft_uv_set_snapshot_compression(&c->io, false);
-	engine_io_closes_late(c);
+	engine_io_wrap(c);
 	rv = engine_io_check(c, log, e);
 	if (rv != E_OK)
 		raft_uv_close(&c->io);

@@ -2,7 +2,7 @@
 """Three consensus nodes as processes, linked over TLS: kill -9 and SIGSTOP of leaders and followers while somebody writes. Every acknowledged number
 is on each node afterwards, once, and all nodes are the same.
 
-usage: peer_kills.py PEER-NODE [ROUNDS]
+usage: peer_kills.py PEER-NODE [ROUNDS [SEED]]
 """
 import pathlib
 import random
@@ -19,6 +19,7 @@ from tap import Tap  # noqa: E402
 
 PROGRAM = sys.argv[1]
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 9
+SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 
 
 def acks_after(writer, when, wanted=1):
@@ -65,7 +66,7 @@ def lost_or_twice(cluster, folder, acked):
 
 
 def story(tap, cluster, folder):
-    rng = random.Random(1)
+    rng = random.Random(SEED)
     failovers = []
     cluster.nodes[1].start()
     writer = Writer(cluster)
