@@ -85,12 +85,24 @@ def story(tap, cluster, folder):
     tap.check("a snapshot went over a link", any(n.status()["restores"] for n in cluster.nodes.values()))
     print(f"# {len(writer.acked)} acknowledged; from the death of a leader to the next acknowledgement: "
           f"median {statistics.median(failovers):.2f} s, most {max(failovers):.2f} s of {len(failovers)}")
+    unusable_snapshot(tap, cluster)
     tap.check("and a node that is asked to ends in order", cluster.leader().stop() == 0)
+
+
+def unusable_snapshot(tap, cluster):
+    """As from a newer build: to go on would be to go on with nothing."""
+    cluster.nodes[4].options.append("--refuse-snapshots")
+    cluster.nodes[4].start()
+    said = cluster.member("add", 4)
+    ended = cluster.nodes[4].process.wait(timeout=60)
+    tap.check("a node that cannot use the leader's snapshot stops and says so", said.split()[1] == "E_OK" and ended == 70 and
+              "the leader's snapshot cannot be used" in pathlib.Path(cluster.nodes[4].log).read_text(), (said, ended))
+    tap.check("and can be removed", cluster.member("remove", 4).split()[1] == "E_OK")
 
 
 def main():
     tap, folder = Tap(), tempfile.mkdtemp(prefix="wavetrain-peers-")
-    cluster = Cluster(PROGRAM, folder, 3, ["--threshold", "256"])
+    cluster = Cluster(PROGRAM, folder, 4, ["--threshold", "256"])
     try:
         story(tap, cluster, folder)
     except Exception as e:  # pylint: disable=broad-except
