@@ -188,6 +188,12 @@ static int take_new_address(struct consensus *c, struct raft_server *self, struc
 int member_check_own_address(struct consensus *c, struct err *e)
 {
 	struct raft_server *self = (struct raft_server *)server_of(c, c->cfg.node_id);
+	if (!c->peers && c->raft.configuration.n > 1)
+		return err_set(e, E_INVALID,
+			       "coordinator %llu has %u peers by its log, and nowhere to listen for them: "
+			       "give it its "
+			       "address to listen on, and its certificates",
+			       (unsigned long long)c->cfg.node_id, c->raft.configuration.n - 1);
 	if (!self || strcmp(self->address, c->address) == 0)
 		return E_OK;
 	if (c->raft.configuration.n == 1)

@@ -143,7 +143,7 @@ int node_try_start(struct cluster *cl, uint64_t id, struct err *e)
 	const struct consensus_config cfg = {.dir = n->dir,
 					     .node_id = id,
 					     .address = n->address,
-					     .listen = n->listen,
+					     .listen = n->listen[0] ? n->listen : NULL,
 					     .tls = n->files.files,
 					     .join = id != 1,
 					     .peers = cl->seeds,

@@ -247,6 +247,12 @@ static void the_address_of_a_cluster_of_one_may_change_and_of_more_may_not(void 
 	assert_int_equal(node_try_start(cl, 2, &e), E_CONFLICT);
 	assert_non_null(strstr(e.text, "would refuse it"));
 	cl->nodes[2].c = NULL;
+	node_stop(cl, 1);
+	cl->nodes[1].listen[0] = 0;
+	assert_int_equal(node_try_start(cl, 1, &e), E_INVALID);
+	assert_non_null(strstr(e.text, "nowhere to listen"));
+	cl->nodes[1].c = NULL;
+	cluster_run_ms(cl, 50); /* frees what was begun */
 }
 
 static void peers_may_have_names_and_ipv6_addresses(void **state)
