@@ -226,6 +226,30 @@ static void one_change_at_a_time(void **state)
 	assert_int_equal(ended, 1);
 }
 
+static bool is_spare(struct cluster *c, uint64_t id)
+{
+	struct consensus_member_info all[CONSENSUS_MEMBERS_MAX];
+	size_t n = consensus_members(c->nodes[1].c, all);
+	return n == 2 && all[1].id == id && all[1].role == CONSENSUS_SPARE;
+}
+
+static void an_add_that_was_cut_short_is_asked_for_again(void **state)
+{
+	struct err e;
+	unsigned ended = 0;
+	node_start(cl, 1);
+	assert_int_equal(consensus_member(cl->nodes[1].c, CONSENSUS_MEMBER_ADD, 2, cl->nodes[2].address,
+					  ignore, &ended, &e),
+			 E_OK);
+	cluster_wait(cl, "the first half", is_spare, 2);
+	node_stop(cl, 1);
+	assert_int_equal(ended, 1);
+	node_start(cl, 1);
+	cluster_grow(cl, 2);
+	client_propose(cl, 10);
+	cluster_check_same(cl);
+}
+
 static void the_address_of_a_cluster_of_one_may_change_and_of_more_may_not(void **state)
 {
 	struct consensus_member_info all[CONSENSUS_MEMBERS_MAX];
@@ -300,6 +324,7 @@ int main(void)
 		T(an_id_stays_used_when_nothing_but_a_snapshot_remembers_it),
 		T(the_rules_are_kept_and_say_what_to_do),
 		T(one_change_at_a_time),
+		T(an_add_that_was_cut_short_is_asked_for_again),
 		T(the_address_of_a_cluster_of_one_may_change_and_of_more_may_not),
 		T(peers_may_have_names_and_ipv6_addresses),
 		T(what_cannot_work_is_said_at_the_start),
