@@ -292,6 +292,22 @@ static void peers_may_have_names_and_ipv6_addresses(void **state)
 	}
 }
 
+static bool is_unreachable(struct cluster *c, uint64_t leader)
+{
+	return node_links(c, leader)->ended[CONSENSUS_LINK_UNREACHABLE] > 0;
+}
+
+static void a_name_that_nobody_knows_is_a_peer_that_cannot_be_reached(void **state)
+{
+	node_start(cl, 1);
+	strcpy(cl->nodes[2].address, "coordinator-2.invalid:7102");
+	assert_int_equal(cluster_member(cl, CONSENSUS_MEMBER_ADD, 2), E_OK);
+	cluster_wait(cl, "the name to be looked up", is_unreachable, 1);
+	client_propose(cl, 20);
+	assert_int_equal(cluster_member(cl, CONSENSUS_MEMBER_REMOVE, 2), E_OK);
+	client_propose(cl, 20);
+}
+
 static void what_cannot_work_is_said_at_the_start(void **state)
 {
 	struct node *n = &cl->nodes[2];
@@ -327,6 +343,7 @@ int main(void)
 		T(an_add_that_was_cut_short_is_asked_for_again),
 		T(the_address_of_a_cluster_of_one_may_change_and_of_more_may_not),
 		T(peers_may_have_names_and_ipv6_addresses),
+		T(a_name_that_nobody_knows_is_a_peer_that_cannot_be_reached),
 		T(what_cannot_work_is_said_at_the_start),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
