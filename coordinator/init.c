@@ -13,7 +13,7 @@
 #include "coordinator/daemon.h"
 #include "sys/ca.h"
 
-enum { CA_DAYS = 3650, CERT_DAYS = 825 };
+enum { CA_DAYS = 3650, CERT_DAYS = 825, FIRST_NODE_ID = 1 };
 
 static struct wall_ms in_days(int64_t days)
 {
@@ -39,10 +39,10 @@ static bool is_address(const char *s)
 static int make_certificate(const struct config *c, struct ca *ca, struct err *e)
 {
 	const char *address[] = {c->address, NULL};
-	char cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
+	char cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP], name[NAME_CAP];
 	struct ca_pair pair = {0};
 	struct ca_request rq = {.role = TLS_ROLE_COORDINATOR,
-				.name = "coordinator-1",
+				.name = tls_coordinator_name(FIRST_NODE_ID, name),
 				.generation = 1,
 				.from = in_days(-1),
 				.to = in_days(CERT_DAYS)};

@@ -56,7 +56,7 @@ static bool role_decode(enum tls_role *out, const char *word)
 }
 
 /* Digits only, no sign, no leading zero: one identity has one spelling. */
-static bool generation_decode(uint64_t *out, const char *s)
+static bool number_decode(uint64_t *out, const char *s)
 {
 	if (strspn(s, "0123456789") != strlen(s) || s[0] == 0 || strlen(s) > 19 || (s[0] == '0' && s[1]))
 		return false;
@@ -75,12 +75,28 @@ bool tls_identity_decode(struct tls_identity *out, const char *uri)
 	p += sizeof(scheme) - 1;
 	if (!take_word(&p, '/', cluster) || !take_word(&p, '/', role) || !take_word(&p, '?', name))
 		return false;
-	if (strncmp(p, "gen=", 4) != 0 || !generation_decode(&id.generation, p + 4))
+	if (strncmp(p, "gen=", 4) != 0 || !number_decode(&id.generation, p + 4))
 		return false;
 	if (!name_set(&id.cluster, cluster) || !role_decode(&id.role, role) || !name_set(&id.name, name))
 		return false;
 	*out = id;
 	return true;
+}
+
+static const char coordinator_head[] = "coordinator-";
+
+const char *tls_coordinator_name(uint64_t node_id, char out[NAME_CAP])
+{
+	snprintf(out, NAME_CAP, "%s%" PRIu64, coordinator_head, node_id);
+	return out;
+}
+
+bool tls_coordinator_id(const struct tls_identity *id, uint64_t *node_id)
+{
+	size_t head = sizeof(coordinator_head) - 1;
+
+	return id->role == TLS_ROLE_COORDINATOR && strncmp(id->name.s, coordinator_head, head) == 0 &&
+	       number_decode(node_id, id->name.s + head) && *node_id != 0;
 }
 
 /* The one URI name of ours in a certificate; false when there is none, or more than one. */

@@ -5,7 +5,7 @@
  * Identity. Every certificate carries exactly one URI name (subjectAltName) of ours:
  *
  *     wavetrain://<cluster>/host/<name>?gen=<n>           an agent; n is the generation of its host record
- *     wavetrain://<cluster>/coordinator/<name>?gen=<n>    a coordinator
+ *     wavetrain://<cluster>/coordinator/<name>?gen=<n>    a coordinator, named "coordinator-<node id>"
  *
  * and says in its extended key usage what it may be: agents are clients only, coordinators both.
  * tls_peer_identity checks both, and that the peer's cluster is our own certificate's cluster.
@@ -34,6 +34,10 @@ const char *tls_role_name(enum tls_role role); /* the word in the URI: "host", "
 /* The URI above; always terminated. */
 const char *tls_identity_encode(const struct tls_identity *id, char out[TLS_IDENTITY_CAP]);
 must_check bool tls_identity_decode(struct tls_identity *out, const char *uri);
+/* The name of the coordinator with this node id, "coordinator-3"; and back. False when `id` names an agent,
+ * or a coordinator by another word than that: a node id is 1 to 19 digits, not 0, without a leading one. */
+const char *tls_coordinator_name(uint64_t node_id, char out[NAME_CAP]);
+must_check bool tls_coordinator_id(const struct tls_identity *id, uint64_t *node_id);
 
 /* PEM texts, and the files that hold them. The CA may be several certificates (while it is being replaced).
  */

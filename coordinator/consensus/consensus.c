@@ -35,6 +35,21 @@ static void on_loaded(void *arg, raft_index last_index)
 	fsm_loaded(arg, last_index);
 }
 
+/* On an error of its own the engine falls silent for good; a process that runs on would look alive. */
+static void stop_if_engine_did(struct consensus *c)
+{
+	char text[768];
+	if (c->closing || c->raft.state != RAFT_UNAVAILABLE)
+		return;
+	snprintf(text, sizeof text,
+		 "the engine stopped (%s; %s). Nothing unwritten was acknowledged. Start again; if it stops "
+		 "again, "
+		 "restore this node from a healthy peer",
+		 c->raft.errmsg[0] ? c->raft.errmsg : "it does not say why",
+		 c->io.errmsg[0] ? c->io.errmsg : "nothing of its storage");
+	on_fatal(c, text);
+}
+
 /* Once per loop turn, before the loop waits: commit, then speak, then hand the engine what was collected. */
 static void on_prepare(uv_prepare_t *h)
 {
@@ -43,10 +58,14 @@ static void on_prepare(uv_prepare_t *h)
 		on_fatal(c, "a file of the log cannot be written, made or closed: disk error. Nothing "
 			    "unwritten was "
 			    "acknowledged. Free or repair the disk, then start again");
+	stop_if_engine_did(c);
+	engine_io_turn(c);
 	fsm_commit(c);
 	propose_deliver(c);
+	member_turn(c);
 	propose_flush(c);
 	propose_deliver(c);
+	member_deliver(c);
 }
 
 static int check_config(const struct consensus_config *cfg, struct err *e)
@@ -56,7 +75,35 @@ static int check_config(const struct consensus_config *cfg, struct err *e)
 	if (!cfg->dir || !cfg->address || !cfg->fsm)
 		return err_set(e, E_INVALID,
 			       "directory, address and state machine are needed to open the log");
+	if (cfg->join && !cfg->listen)
+		return err_set(e, E_INVALID,
+			       "a node that joins needs an address to listen on, or nobody can add it");
 	return E_OK;
+}
+
+static char *copy(const char *s)
+{
+	char *own = strdup(s);
+	PRE(own);
+	return own;
+}
+
+static void copy_peers(struct consensus *c)
+{
+	size_t n = c->cfg.peers_nr;
+	struct consensus_peer *own = calloc(n ? n : 1, sizeof *own);
+	PRE(own);
+	for (size_t i = 0; i < n; i++)
+		own[i] = (struct consensus_peer){.id = c->cfg.peers[i].id,
+						 .address = copy(c->cfg.peers[i].address)};
+	c->cfg.peers = own;
+}
+
+static void free_peers(struct consensus *c)
+{
+	for (size_t i = 0; i < c->cfg.peers_nr; i++)
+		free((char *)c->cfg.peers[i].address);
+	free((struct consensus_peer *)c->cfg.peers);
 }
 
 static struct consensus *new_from(const struct consensus_config *cfg, uv_loop_t *loop)
@@ -66,9 +113,9 @@ static struct consensus *new_from(const struct consensus_config *cfg, uv_loop_t 
 	c->cfg = *cfg;
 	c->loop = loop;
 	c->lock_fd = -1;
-	c->dir = strdup(cfg->dir);
-	c->address = strdup(cfg->address);
-	PRE(c->dir && c->address);
+	c->dir = copy(cfg->dir);
+	c->address = copy(cfg->address);
+	copy_peers(c);
 	if (!c->cfg.snapshot_threshold)
 		c->cfg.snapshot_threshold = 16384;
 	if (!c->cfg.snapshot_trailing)
@@ -83,10 +130,13 @@ static struct consensus *new_from(const struct consensus_config *cfg, uv_loop_t 
 static void free_all(struct consensus *c)
 {
 	guard_done(&c->guard);
+	engine_io_done(c);
 	propose_done(c);
 	fsm_done(c);
 	if (c->lock_fd >= 0)
 		close(c->lock_fd);
+	peers_free(c->peers);
+	free_peers(c);
 	free(c->dir);
 	free(c->address);
 	free(c);
@@ -95,6 +145,11 @@ static void free_all(struct consensus *c)
 static int engine_failed(struct consensus *c, const char *what, int rv, struct err *e)
 {
 	const char *why = c->raft.errmsg[0] ? c->raft.errmsg : c->io.errmsg;
+	const struct err *listen = c->peers ? peers_listen_error(c->peers) : NULL;
+	if (listen) {
+		*e = *listen;
+		return e->code;
+	}
 	if (c->restore_failed != E_OK)
 		return err_set(e, c->restore_failed,
 			       "%s: the snapshot does not match its checksum or the state machine "
@@ -106,14 +161,31 @@ static int engine_failed(struct consensus *c, const char *what, int rv, struct e
 	return err_set(e, E_IO, "cannot %s in %s/log: %s: %s", what, c->dir, raft_strerror(rv), why);
 }
 
+static int init_links(struct consensus *c, struct err *e)
+{
+	const struct peers_config cfg = {.id = c->cfg.node_id,
+					 .address = c->address,
+					 .listen = c->cfg.listen,
+					 .tls = c->cfg.tls,
+					 .address_of = member_address,
+					 .lost = member_link_lost,
+					 .arg = c};
+	if (c->cfg.listen)
+		return peers_new(&c->peers, &c->transport, c->loop, &cfg, e);
+	no_links_init(&c->transport);
+	return E_OK;
+}
+
 static int init_io(struct consensus *c, struct err *e)
 {
 	char log[4096];
 	snprintf(log, sizeof log, "%s/log", c->dir);
 	if (mkdir(log, 0700) != 0 && errno != EEXIST)
 		return err_sys(e, E_IO, errno, "cannot create %s", log);
-	no_links_init(&c->transport);
-	int rv = raft_uv_init(&c->io, c->loop, log, &c->transport);
+	int rv = init_links(c, e);
+	if (rv != E_OK)
+		return rv;
+	rv = raft_uv_init(&c->io, c->loop, log, &c->transport);
 	if (rv != 0)
 		return err_set(e, E_IO, "cannot use %s for the log: %s", log, raft_strerror(rv));
 	c->io.version = 2; /* it has async_work, but says 1 */
@@ -121,7 +193,7 @@ static int init_io(struct consensus *c, struct err *e)
 	raft_uv_set_segment_size(&c->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&c->io, RETRY_MS);
 	(void)raft_uv_set_snapshot_compression(&c->io, false);
-	engine_io_closes_late(c);
+	engine_io_wrap(c);
 	rv = engine_io_check(c, log, e);
 	if (rv != E_OK)
 		raft_uv_close(&c->io);
@@ -158,6 +230,7 @@ static void engine_closed(struct raft *r)
 	if (c->closed) {
 		fsm_commit(c);
 		propose_deliver(c);
+		member_deliver(c);
 		c->closed(c->closed_arg);
 	}
 	free_all(c);
@@ -166,14 +239,15 @@ static void engine_closed(struct raft *r)
 static int start_engine(struct consensus *c, struct err *e)
 {
 	static const char *const what = "open the log";
-	int rv = bootstrap(c);
+	int rv = c->cfg.join ? 0 : bootstrap(c);
 	if (rv != 0)
 		return engine_failed(c, "create the log", rv, e);
 	rv = raft_start(&c->raft);
 	if (rv != 0)
 		return engine_failed(c, what, rv, e);
 	guard_started(&c->guard);
-	return E_OK;
+	member_look(c);
+	return member_check_own_address(c, e);
 }
 
 static void start_turns(struct consensus *c)
@@ -229,6 +303,7 @@ static void prepare_closed(uv_handle_t *h)
 {
 	struct consensus *c = h->data;
 	propose_refuse_queue(c, E_NOT_LEADER);
+	member_refuse(c, c->member.step < MEMBER_UNDER_WAY ? E_NOT_LEADER : E_UNKNOWN_OUTCOME);
 	guard_closing(&c->guard);
 	raft_close(&c->raft, engine_closed);
 }
@@ -240,14 +315,6 @@ void consensus_close(struct consensus *c, consensus_closed_fn *closed, void *arg
 	c->closed = closed;
 	c->closed_arg = arg;
 	uv_close((uv_handle_t *)&c->prepare, prepare_closed);
-}
-
-int consensus_member(struct consensus *c, enum consensus_member_op op, uint64_t id, const char *address,
-		     consensus_done_fn *done, void *arg, struct err *e)
-{
-	return err_set(
-		e, E_UNSUPPORTED,
-		"this version runs one coordinator per cluster: it has no links between coordinators yet");
 }
 
 uint64_t consensus_applied(const struct consensus *c)

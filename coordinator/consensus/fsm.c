@@ -78,7 +78,9 @@ static int snap_begin(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned
 {
 	struct consensus *c = fsm->data;
 	fsm_commit(c);
-	c->snapshot = (struct snapshot_job){.index = raft_last_applied(&c->raft)};
+	member_look(c);
+	c->snapshot =
+		(struct snapshot_job){.index = raft_last_applied(&c->raft), .highest_id = c->highest_id};
 	if (c->cfg.fsm->snap_begin(c->cfg.fsm_arg, &c->snapshot.handle) != E_OK)
 		return RAFT_BUSY;
 	*bufs = NULL;
@@ -96,7 +98,7 @@ static int snap_write(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned
 	b.len = SNAPSHOT_HEADER;
 	int rv = c->cfg.fsm->snap_write(c->snapshot.handle, &b);
 	if (rv == E_OK)
-		rv = snapshot_seal(&b, c->snapshot.index);
+		rv = snapshot_seal(&b, c->snapshot.index, c->snapshot.highest_id);
 	if (rv == E_OK) {
 		c->snapshot.buf = (struct raft_buffer){.base = raft_malloc(b.len), .len = b.len};
 		rv = c->snapshot.buf.base ? E_OK : E_NOMEM;
@@ -125,13 +127,29 @@ static int snap_end(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *
 	return 0;
 }
 
+/* The engine would go on with an empty state. At the start it is told, and says so itself. */
+static void stop_if_running(struct consensus *c, int rv)
+{
+	char text[256];
+	if (!c->guard.started)
+		return;
+	snprintf(text, sizeof text,
+		 "the leader's snapshot cannot be used (%s): install the build that the leader runs; if it "
+		 "is the "
+		 "same, the state on the leader is damaged",
+		 err_text(rv));
+	c->guard.hooks.fatal(c->guard.hooks.arg, text);
+}
+
 static int restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 {
 	struct consensus *c = fsm->data;
 	const uint8_t *body;
-	uint64_t index;
+	uint64_t index, highest_id = 0;
 	size_t len;
-	int rv = snapshot_open(buf->base, buf->len, &index, &body, &len);
+	int rv = snapshot_open(buf->base, buf->len, &index, &highest_id, &body, &len);
+	if (rv == E_OK && c->highest_id < highest_id)
+		c->highest_id = highest_id;
 	if (rv == E_OK && c->applied < index) {
 		c->cfg.fsm->reset(c->cfg.fsm_arg);
 		rv = c->cfg.fsm->restore(c->cfg.fsm_arg, index, body, len);
@@ -139,8 +157,10 @@ static int restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 		c->dirty = true;
 	}
 	c->restore_failed = rv;
-	if (rv != E_OK)
+	if (rv != E_OK) {
+		stop_if_running(c, rv);
 		return RAFT_CORRUPT;
+	}
 	raft_free(buf->base);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "coordinator/consensus/consensus.h"
 #include "coordinator/consensus/entry.h"
 #include "coordinator/consensus/guard.h"
+#include "coordinator/consensus/peer.h"
 
 enum { MAX_IN_FLIGHT = 4, MAX_QUEUED_BYTES = 16 * 1024 * 1024, MAX_QUEUED = 65536 };
 
@@ -52,9 +53,41 @@ struct applied_entry {
 
 struct snapshot_job {
 	void *handle;
-	uint64_t index;
+	uint64_t index, highest_id;
 	int failed; /* code; told when it ends */
 	struct raft_buffer buf;
+};
+
+enum member_step {
+	MEMBER_IDLE = 0,
+	MEMBER_ASKED,
+	MEMBER_BARRIER,	     /* waits for an entry of this term to be committed */
+	MEMBER_BARRIER_DONE, /* to be given to the engine */
+	MEMBER_UNDER_WAY,
+	MEMBER_FINISHED /* to be told */
+};
+
+/* The one change of the membership, or transfer, that may be under way. */
+struct member_change {
+	enum member_step step;
+	enum consensus_member_op op;
+	uint64_t id, term;
+	char address[CONSENSUS_ADDRESS_CAP];
+	bool assigned; /* of ADD: the second half, spare to standby */
+	consensus_done_fn *done;
+	void *arg;
+	int code;
+	char text[512];
+	struct raft_barrier barrier;
+	struct raft_change change;
+	struct raft_transfer
+		transfer; /* the engine uses it after its callback (S12): never freed before it closed */
+};
+
+/* A leader's snapshot that came at the wrong time; none when `address` is NULL. */
+struct kept_snapshot {
+	struct raft_message message;
+	char *address;
 };
 
 struct consensus {
@@ -66,8 +99,15 @@ struct consensus {
 	struct raft_io io;
 	void (*io_close)(struct raft_io *io, raft_io_close_cb closed); /* the engine's own */
 	raft_io_close_cb io_closed;				       /* whom to tell that it has closed */
+	int (*io_start)(struct raft_io *io, unsigned ms, raft_io_tick_cb tick, raft_io_recv_cb recv);
+	raft_io_recv_cb io_recv; /* whom to tell what has come */
+	struct kept_snapshot kept;
 	uv_timer_t late;
 	struct raft_uv_transport transport;
+	struct peers *peers; /* NULL: a node without links */
+	struct member_change member;
+	uint64_t highest_id;   /* of all nodes that ever were members, as far as log and snapshots say */
+	uint64_t members_seen; /* fingerprint of the membership last looked at */
 	struct raft_fsm fsm;
 	struct guard guard;
 	int lock_fd;
@@ -100,16 +140,31 @@ void fsm_done(struct consensus *c);
 void fsm_commit(struct consensus *c); /* the store's one transaction of this turn */
 void fsm_loaded(struct consensus *c, raft_index last_index);
 
-/* snapshot.c: "WTS1", version, index, length, SHA-256, then the state. */
-enum { SNAPSHOT_HEADER = 56 };
-int snapshot_seal(struct buf *b,
-		  uint64_t index); /* the first SNAPSHOT_HEADER bytes of b are room for the header */
-int snapshot_open(const void *p, size_t n, uint64_t *index, const uint8_t **body, size_t *len) must_check;
+/*
+ * snapshot.c: "WTS1", version 2, index, length, the highest id that ever was a member, SHA-256 of all that
+ * and of the state, then the state. Version 1 had no id, and is read.
+ */
+enum { SNAPSHOT_HEADER = 64 };
+/* The first SNAPSHOT_HEADER bytes of b are room for the header. */
+int snapshot_seal(struct buf *b, uint64_t index, uint64_t highest_id);
+int snapshot_open(const void *p, size_t n, uint64_t *index, uint64_t *highest_id, const uint8_t **body,
+		  size_t *len) must_check;
+
+/* member.c */
+void member_turn(struct consensus *c);	  /* once per loop turn, outside of the engine */
+void member_deliver(struct consensus *c); /* the done callback of a change that has finished */
+void member_refuse(struct consensus *c, int code);
+void member_look(struct consensus *c); /* the membership may be another */
+const char *member_address(void *arg, uint64_t id);
+void member_link_lost(void *arg, uint64_t id);
+int member_check_own_address(struct consensus *c, struct err *e) must_check;
 
 /* engine_io.c: check once the I/O is initialised, then ask at each turn. */
 int engine_io_check(const struct consensus *c, const char *log_dir, struct err *e) must_check;
 bool engine_io_failed(const struct consensus *c);
-void engine_io_closes_late(struct consensus *c); /* before the engine is given the I/O */
+void engine_io_wrap(struct consensus *c); /* before the engine is given the I/O */
+void engine_io_turn(struct consensus *c); /* once per loop turn, outside of the engine */
+void engine_io_done(struct consensus *c); /* after the engine is closed */
 
 /* transport.c: a node without links to others. */
 void no_links_init(struct raft_uv_transport *t);

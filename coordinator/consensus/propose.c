@@ -195,9 +195,11 @@ static int submit_barrier(struct consensus *c, struct batch *b)
 	return raft_barrier(&c->raft, &b->req.barrier, barrier_done);
 }
 
+/* While the lead is handed over the engine takes nothing: what waits goes on here afterwards, or is refused.
+ */
 void propose_flush(struct consensus *c)
 {
-	while (c->queue.first && c->in_flight < MAX_IN_FLIGHT && !c->closing) {
+	while (c->queue.first && c->in_flight < MAX_IN_FLIGHT && !c->closing && !c->raft.transfer) {
 		struct batch *b = batch_new(c);
 		int rv = c->queue.first->barrier ? submit_barrier(c, b) : submit_commands(c, b);
 		if (rv == 0)

@@ -1,6 +1,7 @@
 #include "coordinator/consensus/internal.h"
 
-/* A cluster of one node has no peers. The engine's own TCP transport would listen, and anyone could join. */
+/* A node that does not listen has no peers. The engine's own TCP transport would listen, and anyone could
+ * join. */
 
 static int init(struct raft_uv_transport *t, raft_id id, const char *address)
 {

@@ -371,7 +371,10 @@ void session_accept(struct edge *edge)
 {
 	struct edge_session *s = session_new(edge);
 	struct err e;
-	int rc = stream_init(&s->stream, edge->ctx, &edge->counters.bytes_out, on_broken, &e);
+	SSL *ssl = NULL;
+	int rc = edge->ctx ? tls_server_new(&ssl, edge->ctx, &e) : E_OK;
+	if (stream_init(&s->stream, ssl, &edge->counters.bytes_out, on_broken, &e))
+		rc = E_NOMEM;
 
 	edge_move(s, LIST_PENDING);
 	if (uv_accept((uv_stream_t *)&edge->listener, (uv_stream_t *)&s->stream.tcp) != 0 || rc) {

@@ -14,8 +14,8 @@
 
 #include "base/sm.h"
 #include "coordinator/edge/edge.h"
-#include "coordinator/edge/stream.h"
 #include "proto/sp.h"
+#include "sys/stream.h"
 
 enum session_state {
 	SESSION_HANDSHAKE = 1,

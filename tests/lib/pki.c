@@ -50,7 +50,7 @@ void pki_close(struct pki *p)
 static void issue(struct pki *p, struct pki_files *out, enum tls_role role, const char *name,
 		  struct wall_ms from, struct wall_ms to)
 {
-	static const char *const dns[] = {"localhost", NULL}, *const ips[] = {"127.0.0.1", NULL};
+	static const char *const dns[] = {"localhost", NULL}, *const ips[] = {"127.0.0.1", "::1", NULL};
 	bool serves = role == TLS_ROLE_COORDINATOR;
 	struct ca_request r = {.role = role,
 			       .name = name,

@@ -20,8 +20,8 @@ struct pki_files {
 
 void pki_open(struct pki *p, const char *cluster);
 void pki_close(struct pki *p); /* removes everything */
-/* A certificate valid now (or `days_ago` days ago for one day); coordinators get "localhost" and 127.0.0.1.
- */
+/* A certificate valid now (or `days_ago` days ago for one day); coordinators get "localhost", 127.0.0.1 and
+ * ::1. */
 void pki_issue(struct pki *p, struct pki_files *out, enum tls_role role, const char *name);
 void pki_issue_expired(struct pki *p, struct pki_files *out, enum tls_role role, const char *name);
 struct wall_ms pki_days_from_now(int days);

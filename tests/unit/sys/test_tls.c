@@ -208,6 +208,31 @@ static void an_identity_round_trips_and_has_one_spelling(void **state)
 		assert_false(tls_identity_decode(&id, bad[i]));
 }
 
+static void a_coordinators_name_says_its_node_id(void **state)
+{
+	static const char *const bad[] = {"coordinator-0",
+					  "coordinator-01",
+					  "coordinator-",
+					  "coordinator-1x",
+					  "c1",
+					  "coordinator-99999999999999999999"};
+	struct tls_identity id = {.role = TLS_ROLE_COORDINATOR};
+	char name[NAME_CAP];
+	uint64_t node = 0;
+
+	assert_string_equal(tls_coordinator_name(17, name), "coordinator-17");
+	assert_true(name_set(&id.name, name));
+	assert_true(tls_coordinator_id(&id, &node));
+	assert_int_equal(node, 17);
+	id.role = TLS_ROLE_AGENT; /* a host may bear any name */
+	assert_false(tls_coordinator_id(&id, &node));
+	id.role = TLS_ROLE_COORDINATOR;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_true(name_set(&id.name, bad[i]));
+		assert_false(tls_coordinator_id(&id, &node));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +245,7 @@ int main(void)
 		cmocka_unit_test(a_client_needs_a_server_name),
 		cmocka_unit_test(unusable_files_are_named),
 		cmocka_unit_test(an_identity_round_trips_and_has_one_spelling),
+		cmocka_unit_test(a_coordinators_name_says_its_node_id),
 	};
 
 	return cmocka_run_group_tests(tests, open_pki, close_pki);

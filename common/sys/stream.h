@@ -1,11 +1,12 @@
 /*
- * stream.h: one accepted TCP connection as a stream of plain bytes, through TLS or (tests) without.
+ * stream.h: one connection of libuv as a stream of plain bytes, through TLS or without.
  *
  * Incoming bytes are fed by the owner slice by slice and consumed within the same call, so a quiet connection
- * holds no buffer of ours. Outgoing bytes are tried at once; only what the kernel does not take is kept.
+ * holds no buffer of ours. Outgoing bytes are tried at once; only what the kernel does not take is kept. Loop
+ * thread only.
  */
-#ifndef EDGE_STREAM_H
-#define EDGE_STREAM_H
+#ifndef SYS_STREAM_H
+#define SYS_STREAM_H
 
 #include <uv.h>
 
@@ -13,8 +14,13 @@
 #include "sys/tls.h"
 
 struct stream {
-	uv_tcp_t tcp; /* the owner accepts, reads and closes it */
-	SSL *ssl;     /* NULL: plain */
+	union { /* the owner makes it, reads and closes it */
+		uv_handle_t handle;
+		uv_stream_t io;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	};
+	SSL *ssl; /* NULL: plain */
 	const uint8_t *in;
 	size_t in_len;
 	struct buf out;	    /* waits for `sending` */
@@ -23,14 +29,16 @@ struct stream {
 	uv_write_t write;
 	uint64_t *bytes_out;
 	void (*on_broken)(struct stream *s); /* a write failed after the call that caused it */
+	void (*on_sent)(struct stream *s); /* optional: what waited has left; may be set after stream_init */
 };
 
 enum stream_result { STREAM_OK = 1, STREAM_MORE, STREAM_FAILED, STREAM_RESULT_NR };
 
-/* `ctx` NULL: plain. The stream counts wire bytes into *bytes_out. */
-must_check int stream_init(struct stream *s, SSL_CTX *ctx, uint64_t *bytes_out,
+/* `ssl` is of tls_server_new or tls_client_new and belongs to the stream from now on, also when this fails;
+ * NULL: plain. The stream counts wire bytes into *bytes_out. */
+must_check int stream_init(struct stream *s, SSL *ssl, uint64_t *bytes_out,
 			   void (*on_broken)(struct stream *s), struct err *e);
-void stream_done(struct stream *s); /* after the tcp handle is closed */
+void stream_done(struct stream *s); /* after the handle is closed */
 
 void stream_feed(struct stream *s, const uint8_t *p, size_t n);
 /* STREAM_MORE: needs the next slice. STREAM_FAILED: see `fault` and `e`; what the peer should hear is queued.

@@ -1,4 +1,4 @@
-#include "coordinator/edge/stream.h"
+#include "sys/stream.h"
 
 #include <string.h>
 
@@ -55,13 +55,10 @@ static BIO_METHOD *bio_method(void)
 /* -----------------------------------------------------------------------------------------------------------------
  */
 
-static int attach_tls(struct stream *s, SSL_CTX *ctx, struct err *e)
+static int attach_bio(struct stream *s, struct err *e)
 {
-	int rc = tls_server_new(&s->ssl, ctx, e);
-
-	if (rc)
-		return rc;
 	BIO *bio = BIO_new(bio_method());
+
 	if (!bio) {
 		SSL_free(s->ssl);
 		s->ssl = NULL;
@@ -73,18 +70,19 @@ static int attach_tls(struct stream *s, SSL_CTX *ctx, struct err *e)
 	return E_OK;
 }
 
-int stream_init(struct stream *s, SSL_CTX *ctx, uint64_t *bytes_out, void (*on_broken)(struct stream *s),
+int stream_init(struct stream *s, SSL *ssl, uint64_t *bytes_out, void (*on_broken)(struct stream *s),
 		struct err *e)
 {
-	s->ssl = NULL;
+	s->ssl = ssl;
 	s->in = NULL;
 	s->in_len = 0;
 	s->writing = false;
 	s->bytes_out = bytes_out;
 	s->on_broken = on_broken;
+	s->on_sent = NULL;
 	buf_init(&s->out);
 	buf_init(&s->sending);
-	return ctx ? attach_tls(s, ctx, e) : E_OK;
+	return ssl ? attach_bio(s, e) : E_OK;
 }
 
 void stream_done(struct stream *s)
@@ -182,10 +180,13 @@ static void on_written(uv_write_t *req, int status)
 
 	s->writing = false;
 	give_back(&s->sending);
-	if (status == 0 && stream_flush(s))
+	bool whole = status == 0 && stream_flush(s);
+	if (uv_is_closing(&s->handle))
 		return;
-	if (!uv_is_closing((uv_handle_t *)&s->tcp))
+	if (!whole)
 		s->on_broken(s);
+	else if (s->on_sent)
+		s->on_sent(s);
 }
 
 /* Hand the rest to libuv; one write at a time, so at most two buffers exist. */
@@ -196,7 +197,7 @@ static bool write_later(struct stream *s)
 	s->write.data = s;
 	s->writing = true;
 	uv_buf_t b = uv_buf_init((char *)s->sending.data, (unsigned)s->sending.len);
-	if (uv_write(&s->write, (uv_stream_t *)&s->tcp, &b, 1, on_written) == 0)
+	if (uv_write(&s->write, &s->io, &b, 1, on_written) == 0)
 		return true;
 	s->writing = false;
 	return false;
@@ -208,7 +209,7 @@ bool stream_flush(struct stream *s)
 		return true;
 	*s->bytes_out += s->out.len;
 	uv_buf_t b = uv_buf_init((char *)s->out.data, (unsigned)s->out.len);
-	int n = uv_try_write((uv_stream_t *)&s->tcp, &b, 1);
+	int n = uv_try_write(&s->io, &b, 1);
 	if (n < 0 && n != UV_EAGAIN)
 		return false;
 	if (n > 0)
