@@ -59,7 +59,6 @@ static void on_prepare(uv_prepare_t *h)
 			    "unwritten was "
 			    "acknowledged. Free or repair the disk, then start again");
 	stop_if_engine_did(c);
-	engine_io_turn(c);
 	fsm_commit(c);
 	propose_deliver(c);
 	member_turn(c);
@@ -130,7 +129,6 @@ static struct consensus *new_from(const struct consensus_config *cfg, uv_loop_t 
 static void free_all(struct consensus *c)
 {
 	guard_done(&c->guard);
-	engine_io_done(c);
 	propose_done(c);
 	fsm_done(c);
 	if (c->lock_fd >= 0)
@@ -193,7 +191,7 @@ static int init_io(struct consensus *c, struct err *e)
 	raft_uv_set_segment_size(&c->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&c->io, RETRY_MS);
 	(void)raft_uv_set_snapshot_compression(&c->io, false);
-	engine_io_wrap(c);
+	engine_io_closes_late(c);
 	rv = engine_io_check(c, log, e);
 	if (rv != E_OK)
 		raft_uv_close(&c->io);

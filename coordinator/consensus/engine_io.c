@@ -1,12 +1,11 @@
 /*
- * engine_io.c: what libraft's I/O does not say, or says too soon, or at the wrong time.
+ * engine_io.c: what libraft's I/O does not say, or says too soon.
  *
  * Does it know of a disk error? It keeps that to itself: when it cannot close a file
  * of the log (ftruncate, fsync, rename) it goes on acknowledging, and the next start finds a gap and refuses
  * the log. Its flag for that is private, so its place is proven at each start by the pointers that lie before
  * it; another build of the library is refused rather than trusted.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/consensus/internal.h"
@@ -76,76 +75,8 @@ static void close_late(struct raft_io *io, raft_io_close_cb closed)
 	c->io_close(io, said_closed);
 }
 
-/* ---- snapshots of the leader ---- */
-
-/*
- * S10: the engine drops a leader's snapshot without a word when it takes or installs one itself. The leader
- * then waits for the install timeout, a minute, while the node gets nothing. So it is kept until the engine
- * is free.
- */
-static bool engine_drops_snapshots(const struct consensus *c)
-{
-	return c->raft.snapshot.pending.term != 0 || c->raft.snapshot.put.data != NULL;
-}
-
-static void drop_kept(struct consensus *c)
-{
-	struct kept_snapshot *k = &c->kept;
-	if (!k->address)
-		return;
-	raft_configuration_close(&k->message.install_snapshot.conf);
-	raft_free(k->message.install_snapshot.data.base);
-	free(k->address);
-	k->address = NULL;
-}
-
-/* Data and configuration belong to who receives the message; the address does not. The newest one counts. */
-static void keep(struct consensus *c, const struct raft_message *m)
-{
-	struct kept_snapshot *k = &c->kept;
-	drop_kept(c);
-	k->message = *m;
-	k->address = strdup(m->server_address);
-	PRE(k->address);
-	k->message.server_address = k->address;
-}
-
-static void received(struct raft_io *io, struct raft_message *m)
-{
-	struct consensus *c = container_of(io, struct consensus, io);
-	if (m->type == RAFT_IO_INSTALL_SNAPSHOT && engine_drops_snapshots(c))
-		keep(c, m);
-	else
-		c->io_recv(io, m);
-}
-
-static int start(struct raft_io *io, unsigned ms, raft_io_tick_cb tick, raft_io_recv_cb recv)
-{
-	struct consensus *c = container_of(io, struct consensus, io);
-	c->io_recv = recv;
-	return c->io_start(io, ms, tick, received);
-}
-
-void engine_io_turn(struct consensus *c)
-{
-	struct kept_snapshot *k = &c->kept;
-	if (!k->address || engine_drops_snapshots(c))
-		return;
-	char *address = k->address;
-	k->address = NULL;
-	c->io_recv(&c->io, &k->message);
-	free(address);
-}
-
-void engine_io_done(struct consensus *c)
-{
-	drop_kept(c);
-}
-
-void engine_io_wrap(struct consensus *c)
+void engine_io_closes_late(struct consensus *c)
 {
 	c->io_close = c->io.close;
 	c->io.close = close_late;
-	c->io_start = c->io.start;
-	c->io.start = start;
 }

@@ -84,12 +84,6 @@ struct member_change {
 		transfer; /* the engine uses it after its callback (S12): never freed before it closed */
 };
 
-/* A leader's snapshot that came at the wrong time; none when `address` is NULL. */
-struct kept_snapshot {
-	struct raft_message message;
-	char *address;
-};
-
 struct consensus {
 	struct consensus_config cfg;
 	char *dir, *address;
@@ -99,9 +93,6 @@ struct consensus {
 	struct raft_io io;
 	void (*io_close)(struct raft_io *io, raft_io_close_cb closed); /* the engine's own */
 	raft_io_close_cb io_closed;				       /* whom to tell that it has closed */
-	int (*io_start)(struct raft_io *io, unsigned ms, raft_io_tick_cb tick, raft_io_recv_cb recv);
-	raft_io_recv_cb io_recv; /* whom to tell what has come */
-	struct kept_snapshot kept;
 	uv_timer_t late;
 	struct raft_uv_transport transport;
 	struct peers *peers; /* NULL: a node without links */
@@ -162,9 +153,7 @@ int member_check_own_address(struct consensus *c, struct err *e) must_check;
 /* engine_io.c: check once the I/O is initialised, then ask at each turn. */
 int engine_io_check(const struct consensus *c, const char *log_dir, struct err *e) must_check;
 bool engine_io_failed(const struct consensus *c);
-void engine_io_wrap(struct consensus *c); /* before the engine is given the I/O */
-void engine_io_turn(struct consensus *c); /* once per loop turn, outside of the engine */
-void engine_io_done(struct consensus *c); /* after the engine is closed */
+void engine_io_closes_late(struct consensus *c); /* before the engine is given the I/O */
 
 /* transport.c: a node without links to others. */
 void no_links_init(struct raft_uv_transport *t);

@@ -501,6 +501,8 @@ static void begin_change(struct consensus *c)
 		return;
 	}
 	int rc = check_rules(c, m->op, m->id, m->address, &e);
+	if (rc == E_OK && !guard_may_change_members(&c->guard)) /* the barrier made it so */
+		rc = err_set(&e, E_BUSY, "nothing of this term is committed yet; try again");
 	if (rc) {
 		finish(c, rc, e.text);
 		return;
