@@ -193,9 +193,9 @@ static void client_turn(struct cluster *cl);
 
 static void turn(struct cluster *cl)
 {
-	uint64_t since = uv_hrtime();
 	uv_run(&cl->loop, UV_RUN_ONCE);
-	cl->stalls += uv_hrtime() - since > (uint64_t)STALL_MS * 1000000;
+	cl->stalls += cl->turned_ns && uv_hrtime() - cl->turned_ns > (uint64_t)STALL_MS * 1000000;
+	cl->turned_ns = uv_hrtime();
 }
 
 void cluster_wait(struct cluster *cl, const char *what, bool (*is)(struct cluster *cl, uint64_t arg),

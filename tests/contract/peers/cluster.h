@@ -51,8 +51,9 @@ struct cluster {
 	struct node nodes[NODES_MAX + 1];
 	struct client client;
 	struct answer answer;
-	unsigned stalls; /* times that the loop did not turn for so long that the nodes may have lost each
-			    other */
+	uint64_t turned_ns; /* when the loop last turned */
+	unsigned stalls;    /* times that the loop did not turn for so long that the nodes may have lost each
+			       other */
 	unsigned snapshot_threshold, snapshot_trailing;
 	struct consensus_peer seeds[NODES_MAX]; /* what a joining node is told */
 	size_t seeds_nr;

@@ -54,11 +54,22 @@ static int open_cluster(void **state)
 	return 0;
 }
 
+/* What went wrong, too, was said there. */
+static void show_log(void)
+{
+	char text[4096];
+	ssize_t n;
+	for (off_t at = 0; (n = pread(log_file, text, sizeof text, at)) > 0; at += n)
+		if (write(2, text, (size_t)n) != n)
+			return;
+}
+
 static int close_cluster(void **state)
 {
 	cluster_close(cl);
 	pki_close(&other);
 	dup2(stderr_before, 2);
+	show_log();
 	close(stderr_before);
 	close(log_file);
 	return 0;
