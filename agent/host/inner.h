@@ -6,9 +6,9 @@
 #include "agent/host/health.h"
 #include "agent/host/host.h"
 #include "agent/host/records.h"
-#include "agent/steps/fetch.h"
 #include "agent/steps/slots.h"
 #include "agent/steps/tail.h"
+#include "sys/fetch.h"
 
 enum { DETAIL_CAP = 200 };
 

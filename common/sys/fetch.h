@@ -9,8 +9,8 @@
  * thread only; writing, hashing and fsync happen in the thread pool, and a disk slower than the network slows
  * the network.
  */
-#ifndef STEPS_FETCH_H
-#define STEPS_FETCH_H
+#ifndef SYS_FETCH_H
+#define SYS_FETCH_H
 
 #include <uv.h>
 

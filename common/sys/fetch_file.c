@@ -1,4 +1,4 @@
-#include "agent/steps/fetch_file.h"
+#include "sys/fetch_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

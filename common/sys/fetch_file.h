@@ -4,8 +4,8 @@
  *
  * One thread at a time: fetch.c calls from the thread pool, one job after the other.
  */
-#ifndef STEPS_FETCH_FILE_H
-#define STEPS_FETCH_FILE_H
+#ifndef SYS_FETCH_FILE_H
+#define SYS_FETCH_FILE_H
 
 #include "base/err.h"
 #include "base/ids.h"

@@ -1,4 +1,4 @@
-#include "agent/steps/fetch.h"
+#include "sys/fetch.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/steps/fetch_file.h"
 #include "sys/curlloop.h"
+#include "sys/fetch_file.h"
 
 /*
  *   PREPARE -> request -> (WRITE ...) -> FINISH -> told
