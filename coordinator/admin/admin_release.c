@@ -240,6 +240,8 @@ static void fill_row(struct release_rows *rows, Admin__Release *row, const struc
 	row->tests_failed = r->build.tests_failed;
 	row->created_at_ms = r->created_at.v;
 	row->created_by = arena_strdup(a, r->created_by);
+	if (ADMIN_OPS(rows->c)->copies != NULL)
+		ADMIN_OPS(rows->c)->copies(ADMIN_B(rows->c), &r->artifact, &row->copies, &row->coordinators);
 }
 
 static void flush_releases(struct release_rows *rows)
