@@ -209,6 +209,12 @@ static void upload_finish_op(void *b, void *upload, const struct release *releas
 	PRE(uv_queue_work(&d->loop, &up->work, finish_work, finish_done) == 0);
 }
 
+static bool is_here_op(void *b, const struct digest *digest)
+{
+	const struct daemon *d = b;
+	return artifact_store_has(d->artifacts, digest);
+}
+
 static void copies_op(void *b, const struct digest *d, unsigned *known, unsigned *of)
 {
 	const struct daemon *daemon = b;
@@ -335,5 +341,6 @@ const struct admin_backend_ops backend_ops = {.state = state_op,
 					      .upload_data = upload_data_op,
 					      .upload_finish = upload_finish_op,
 					      .upload_cancel = upload_cancel_op,
+					      .is_here = is_here_op,
 					      .copies = copies_op,
 					      .doctor = doctor_op};

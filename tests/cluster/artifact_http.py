@@ -96,6 +96,13 @@ def run(data, port):
     check("another digest is not found", ask(port, ours, "GET", "/v1/artifacts/" + "0" * 64)[0].status == 404)
     check("a path is not a digest", ask(port, ours, "GET", "/v1/artifacts/../../ca-key.pem")[0].status == 404)
     check("POST is refused", ask(port, ours, "POST", path)[0].status == 405)
+    (data / "node" / "artifacts" / "sha256" / hex_).unlink()
+    check("an archive that was lost is not found", ask(port, ours, "GET", path)[0].status == 404)
+    check("the version is pushed again", cli(data, "release", "push", "shop", "1.0", str(folder))[0] == 0)
+    check("and its bytes are there again", ask(port, ours, "GET", path)[1] == whole)
+    shown = json.loads(cli(data, "release", "show", "shop", "1.0", "-o", "json")[1])
+    shown = shown[0] if isinstance(shown, list) else shown
+    check("release show says that they lie on one coordinator of one", (shown.get("copies"), shown.get("coordinators")) == (1, 1))
     others(data / "node", data, port, path)
     check("no certificate, no bytes", ask(port, context(bundle, False), "GET", path)[0].status == 403)
     check("wavetrain agents remove", cli(data, "agents", "remove", "eu-1", "--reason", "it leaves", "--confirm=eu-1")[0] == 0)
