@@ -209,7 +209,7 @@ static int open_artifacts(struct daemon *d, struct err *e)
 						 .ca = config_path(&d->cfg, "ca.pem", ca),
 						 .cert = config_path(&d->cfg, "cert.pem", cert),
 						 .key = config_path(&d->cfg, "key.pem", key),
-						 .is_allowed = peers_allowed,
+						 .is_allowed = copies_allowed,
 						 .arg = d};
 	return artifact_http_open(&d->artifact_http, &d->loop, d->artifacts, &cfg, e);
 }
@@ -251,7 +251,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	arena_init(&d->news_arena);
 	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, open_consensus,
 								      open_events, open_drive, open_artifacts,
-								      peers_open,  open_admin};
+								      copies_open, peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
@@ -293,10 +293,15 @@ static void artifacts_closed_cb(void *arg)
 	edge_close(d->edge, edge_closed_cb, d);
 }
 
-static void admin_closed_cb(void *arg)
+static void copies_closed_cb(void *arg)
 {
 	struct daemon *d = arg;
 	artifact_http_close(d->artifact_http, artifacts_closed_cb, d);
+}
+
+static void admin_closed_cb(void *arg)
+{
+	copies_close(arg, copies_closed_cb);
 }
 
 static void stop_cb(uv_signal_t *s, int signum)

@@ -34,6 +34,7 @@ struct daemon {
 	struct admin *admin;
 	struct artifact_http *artifact_http;
 	struct artifact_store *artifacts;
+	struct mirror *mirror;
 	uv_timer_t tick; /* drive's own time */
 	uv_timer_t soon; /* work that must not run inside somebody's callback */
 	uv_signal_t term, intr;
@@ -73,6 +74,16 @@ must_check int peers_open(struct daemon *d, struct err *e);
 /* Is this the certificate of a host of the fleet, and of its present generation? `arg` is the daemon. */
 bool peers_allowed(void *arg, const struct tls_identity *id);
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out);
+
+/* copies.c: archives on every coordinator */
+must_check int copies_open(struct daemon *d, struct err *e); /* after artifacts, state and consensus */
+/* May this identity read archives here? Hosts of the fleet, and members of the cluster. `arg` is the daemon.
+ */
+bool copies_allowed(void *arg, const struct tls_identity *id);
+/* This was applied. */
+void copies_changed(struct daemon *d, const struct changes *ch);
+/* `closed` gets the daemon, once the loop has let go. */
+void copies_close(struct daemon *d, void (*closed)(void *arg));
 
 /* backend.c: what admin needs */
 extern const struct admin_backend_ops backend_ops;

@@ -16,7 +16,7 @@
 #include <utlist.h>
 
 #include "agent/http/attempt.h"
-#include "agent/http/fetch.h"
+#include "sys/fetch.h"
 #include "agent/http/record.h"
 #include "sys/log.h"
 #include "sys/rest.h"

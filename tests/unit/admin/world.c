@@ -218,6 +218,13 @@ static void upload_cancel(void *b, void *upload)
 	((struct world *)b)->cancelled++;
 }
 
+static void copies(void *b, const struct digest *d, unsigned *known, unsigned *of)
+{
+	const struct world *w = b;
+	*known = w->copies;
+	*of = w->coordinators;
+}
+
 static const struct admin_backend_ops ops = {
 	.state = get_state,
 	.propose = propose,
@@ -230,6 +237,7 @@ static const struct admin_backend_ops ops = {
 	.upload_data = upload_data,
 	.upload_finish = upload_finish,
 	.upload_cancel = upload_cancel,
+	.copies = copies,
 };
 
 static enum role role_of(void *b, uid_t uid, gid_t gid)

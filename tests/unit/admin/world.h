@@ -25,7 +25,8 @@ struct world {
 	struct buf upload;     /* what was stored */
 	uint64_t upload_limit; /* bytes taken before the store is full; 0 = no limit */
 	unsigned cancelled, finished;
-	const char *severe; /* of plans */
+	unsigned copies, coordinators; /* of every archive */
+	const char *severe;	       /* of plans */
 	bool real_roles;
 	gid_t gid;
 	bool closed; /* the server, in world_restart */

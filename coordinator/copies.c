@@ -1,0 +1,79 @@
+/*
+ * copies.c: the archives of all releases on every coordinator: who may read them here, and what this one
+ * fetches from whom. Another coordinator may lead at any moment, and has to serve them then.
+ */
+#include <sys/random.h>
+
+#include "coordinator/adapters/mirror.h"
+#include "coordinator/daemon.h"
+#include "coordinator/state/view.h"
+
+/* ---- who may read
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool is_member(const struct daemon *d, const struct tls_identity *id)
+{
+	struct consensus_member_info members[CONSENSUS_MEMBERS_MAX];
+	uint64_t node_id;
+	if (!tls_coordinator_id(id, &node_id))
+		return false;
+	for (size_t i = consensus_members(d->consensus, members); i > 0; i--)
+		if (members[i - 1].id == node_id)
+			return true;
+	return false;
+}
+
+bool copies_allowed(void *arg, const struct tls_identity *id)
+{
+	return is_member(arg, id) || peers_allowed(arg, id);
+}
+
+/* ---- what is fetched
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* This coordinator is the only one: wavetraind opens no peer port, so nobody can join it. */
+static void name_others(void *arg, struct mirror *m)
+{
+}
+
+static bool name_release(void *arg, const struct release *r)
+{
+	mirror_wanted(arg, &r->artifact, r->size_bytes);
+	return true;
+}
+
+static void name_wanted(void *arg, struct mirror *m)
+{
+	struct daemon *d = arg;
+	struct arena a;
+	arena_init(&a);
+	view_each_release(d->state, &a, NULL, name_release, m);
+	arena_done(&a);
+}
+
+int copies_open(struct daemon *d, struct err *e)
+{
+	char ca[CONFIG_PATH_CAP], cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
+	struct mirror_config c = {.store = d->artifacts,
+				  .tls = {config_path(&d->cfg, "ca.pem", ca),
+					  config_path(&d->cfg, "cert.pem", cert),
+					  config_path(&d->cfg, "key.pem", key)},
+				  .source = {d, name_others, name_wanted}};
+	PRE(getrandom(&c.seed, sizeof c.seed, 0) == sizeof c.seed);
+	d->mirror = mirror_open(&d->loop, &c);
+	return E_OK;
+}
+
+void copies_changed(struct daemon *d, const struct changes *ch)
+{
+	for (size_t i = 0; i < ch->nr && d->mirror != NULL; i++)
+		if (ch->v[i].kind == CHANGE_RELEASE)
+			mirror_look(d->mirror);
+}
+
+void copies_close(struct daemon *d, void (*closed)(void *arg))
+{
+	struct mirror *m = d->mirror;
+	d->mirror = NULL;
+	mirror_close(m, closed, d);
+}
