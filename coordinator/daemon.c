@@ -101,8 +101,10 @@ static void lead_if_elected(struct daemon *d)
 {
 	struct err e;
 	bool leads = consensus_is_leader(d->consensus);
+	drive_leader(d->drive, consensus_leader(d->consensus, NULL, 0));
 	if (!leads && drive_leads(d->drive)) {
-		log_warn("cluster", "not leading any more");
+		log_warn("cluster",
+			 "not leading any more: agents are told so, and who leads once that is known");
 		drive_unlead(d->drive);
 	}
 	if (leads && !drive_leads(d->drive) && !d->asked_to_lead)
@@ -168,7 +170,7 @@ static int open_consensus(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
 	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
-					     .node_id = 1,
+					     .node_id = NODE_ID,
 					     .address =
 						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
 					     .fsm = replica_table(),
@@ -198,6 +200,7 @@ static int open_drive(struct daemon *d, struct err *e)
 					 .grace_ms = d->cfg.grace_ms,
 					 .artifact_url = d->artifact_url};
 	d->drive = drive_new(&cfg, peers_ports(d, &ports), d->state, d->events);
+	peers_coordinators(d);
 	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
 }
 

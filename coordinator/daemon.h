@@ -18,6 +18,8 @@
 #include "coordinator/edge/edge.h"
 #include "sys/looptime.h"
 
+enum { NODE_ID = 1 }; /* of this coordinator in its cluster */
+
 struct proposal;
 struct peer;
 
@@ -72,6 +74,8 @@ void propose_refused(struct daemon *d); /* answers those that were not taken */
 must_check int peers_open(struct daemon *d, struct err *e);
 /* Is this the certificate of a host of the fleet, and of its present generation? `arg` is the daemon. */
 bool peers_allowed(void *arg, const struct tls_identity *id);
+/* Tells drive the coordinators of the cluster, as agents reach them. */
+void peers_coordinators(struct daemon *d);
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out);
 
 /* backend.c: what admin needs */
