@@ -90,6 +90,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	if (code != E_OK || d->stopping)
 		return;
 	clock_from_state(d);
+	d->led_term = consensus_term(d->consensus);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
 	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
@@ -102,7 +103,10 @@ static void lead_if_elected(struct daemon *d)
 	struct err e;
 	bool leads = consensus_is_leader(d->consensus);
 	drive_leader(d->drive, consensus_leader(d->consensus, NULL, 0));
-	if (!leads && drive_leads(d->drive)) {
+	/* The lead may have been lost and won again since the last turn: somebody else may have led
+	 * meanwhile. */
+	bool same = leads && consensus_term(d->consensus) == d->led_term;
+	if (!same && drive_leads(d->drive)) {
 		log_warn("cluster",
 			 "not leading any more: agents are told so, and who leads once that is known");
 		drive_unlead(d->drive);

@@ -48,7 +48,8 @@ struct daemon {
 	struct peer *peers;	  /* sessions of agents by number */
 	uint64_t peers_made;
 	bool asked_to_lead, stopping;
-	int lock_fd; /* of the data directory */
+	uint64_t led_term; /* in which drive leads */
+	int lock_fd;	   /* of the data directory */
 	struct wall_ms wall_at_start;
 	uint64_t mono_at_start; /* ns */
 	char artifact_url[256];
