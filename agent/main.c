@@ -241,6 +241,7 @@ static int open_all(struct agent_program *p, struct options *o, struct err *e)
 		return rc;
 	host_begin(p->host, p->driver);
 	const struct talk_config c = {.bundle = &p->bundle,
+				      .dir = o->dir,
 				      .host = p->host,
 				      .driver = p->driver,
 				      .boot = p->boot,

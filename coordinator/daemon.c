@@ -90,6 +90,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	if (code != E_OK || d->stopping)
 		return;
 	clock_from_state(d);
+	d->led_term = consensus_term(d->consensus);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
 	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
@@ -101,8 +102,13 @@ static void lead_if_elected(struct daemon *d)
 {
 	struct err e;
 	bool leads = consensus_is_leader(d->consensus);
-	if (!leads && drive_leads(d->drive)) {
-		log_warn("cluster", "not leading any more");
+	drive_leader(d->drive, consensus_leader(d->consensus, NULL, 0));
+	/* The lead may have been lost and won again since the last turn: somebody else may have led
+	 * meanwhile. */
+	bool same = leads && consensus_term(d->consensus) == d->led_term;
+	if (!same && drive_leads(d->drive)) {
+		log_warn("cluster",
+			 "not leading any more: agents are told so, and who leads once that is known");
 		drive_unlead(d->drive);
 	}
 	if (leads && !drive_leads(d->drive) && !d->asked_to_lead)
@@ -168,7 +174,7 @@ static int open_consensus(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
 	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
-					     .node_id = 1,
+					     .node_id = NODE_ID,
 					     .address =
 						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
 					     .fsm = replica_table(),
@@ -198,6 +204,7 @@ static int open_drive(struct daemon *d, struct err *e)
 					 .grace_ms = d->cfg.grace_ms,
 					 .artifact_url = d->artifact_url};
 	d->drive = drive_new(&cfg, peers_ports(d, &ports), d->state, d->events);
+	peers_coordinators(d);
 	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
 }
 

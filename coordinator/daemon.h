@@ -18,6 +18,8 @@
 #include "coordinator/edge/edge.h"
 #include "sys/looptime.h"
 
+enum { NODE_ID = 1 }; /* of this coordinator in its cluster */
+
 struct proposal;
 struct peer;
 
@@ -47,7 +49,8 @@ struct daemon {
 	struct peer *peers;	  /* sessions of agents by number */
 	uint64_t peers_made;
 	bool asked_to_lead, stopping;
-	int lock_fd; /* of the data directory */
+	uint64_t led_term; /* in which drive leads */
+	int lock_fd;	   /* of the data directory */
 	struct wall_ms wall_at_start;
 	uint64_t mono_at_start; /* ns */
 	char artifact_url[256];
@@ -73,6 +76,8 @@ void propose_refused(struct daemon *d); /* answers those that were not taken */
 must_check int peers_open(struct daemon *d, struct err *e);
 /* Is this the certificate of a host of the fleet, and of its present generation? `arg` is the daemon. */
 bool peers_allowed(void *arg, const struct tls_identity *id);
+/* Tells drive the coordinators of the cluster, as agents reach them. */
+void peers_coordinators(struct daemon *d);
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out);
 
 /* copies.c: archives on every coordinator */

@@ -2,6 +2,7 @@
  * peers.c: drive's ports on the edge. A session has a number of ours, so that drive can name one that has
  * gone meanwhile.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,16 @@ static void port_hint(void *arg, const char *topic, const uint8_t *p, size_t n)
 {
 	struct daemon *d = arg;
 	edge_publish(d->edge, topic, strlen(topic), p, n);
+}
+
+void peers_coordinators(struct daemon *d)
+{
+	char address[CONFIG_PATH_CAP];
+	bool v6 = strchr(d->cfg.address, ':') != NULL;
+	snprintf(address, sizeof address, v6 ? "[%s]:%u" : "%s:%u", d->cfg.address,
+		 (unsigned)d->cfg.agent_port);
+	const struct drive_coordinator me = {.id = NODE_ID, .address = address, .artifacts = d->artifact_url};
+	drive_coordinators(d->drive, &me, 1);
 }
 
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)

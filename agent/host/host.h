@@ -38,7 +38,8 @@ void host_close(
 
 /* Rendered files came: what could not be measured for want of them is, from now on. */
 void host_texts(struct host *h);
-/* Where archives may be had, as the coordinator said. NULL-terminated, copied. */
+/* Where archives may be had, as the coordinator said. Copied; of more than FETCH_URLS_MAX the rest is left
+ * out. */
 void host_sources(struct host *h, char *const *urls, size_t nr);
 
 /* One app as this host finds it, by looking. */
