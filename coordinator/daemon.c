@@ -16,8 +16,9 @@
 #include "sys/dirlock.h"
 #include "sys/log.h"
 
-enum { TURN_MS = 500 };	     /* a turn of the loop that takes longer is logged */
-enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
+enum { HAND_OVER_MS = 5000 }; /* a leader that stops waits so long for another one */
+enum { TURN_MS = 500 };	      /* a turn of the loop that takes longer is logged */
+enum { EVENTS_KEPT = 4096 };  /* in memory; older ones are read from the store */
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------------
@@ -92,6 +93,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	clock_from_state(d);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
+	cluster_led(d);
 	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
 		 (unsigned long long)consensus_term(d->consensus), (unsigned long long)index);
 	daemon_soon(d);
@@ -118,7 +120,10 @@ static void tick_cb(uv_timer_t *t)
 	struct daemon *d = t->data;
 	if (d->stopping)
 		return;
+	node_tick(d);
 	lead_if_elected(d);
+	welcome_tick(d);
+	cluster_tick(d);
 	uint64_t since = uv_hrtime();
 	struct wall_ms now = daemon_now(d), next = drive_tick(d->drive, now);
 	looptime_ran(&d->looptime, "planner", since);
@@ -162,18 +167,6 @@ static int open_state(struct daemon *d, struct err *e)
 	rc = state_open(d->store, &d->state);
 	return rc == E_OK ? E_OK
 			  : err_set(e, rc, "the state in %s is not ours to read (%s)", path, err_text(rc));
-}
-
-static int open_consensus(struct daemon *d, struct err *e)
-{
-	char path[CONFIG_PATH_CAP];
-	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
-					     .node_id = 1,
-					     .address =
-						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
-					     .fsm = replica_table(),
-					     .fsm_arg = d};
-	return consensus_open(&d->consensus, &d->loop, &cfg, e);
 }
 
 static int open_events(struct daemon *d, struct err *e)
@@ -231,9 +224,10 @@ static void open_handles(struct daemon *d)
 	PRE(uv_loop_init(&d->loop) == 0);
 	uv_timer_init(&d->loop, &d->tick);
 	uv_timer_init(&d->loop, &d->soon);
+	uv_timer_init(&d->loop, &d->late);
 	uv_signal_init(&d->loop, &d->term);
 	uv_signal_init(&d->loop, &d->intr);
-	d->tick.data = d->soon.data = d->term.data = d->intr.data = d;
+	d->tick.data = d->soon.data = d->late.data = d->term.data = d->intr.data = d;
 	uv_signal_start(&d->term, stop_cb, SIGTERM);
 	uv_signal_start(&d->intr, stop_cb, SIGINT);
 }
@@ -249,7 +243,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	open_handles(d);
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
-	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, open_consensus,
+	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, node_open,
 								      open_events, open_drive, open_artifacts,
 								      peers_open,  open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
@@ -271,6 +265,7 @@ static void close_timers(struct daemon *d)
 {
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->soon, NULL);
+	uv_close((uv_handle_t *)&d->late, NULL);
 	looptime_stop(&d->looptime);
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->intr, NULL);
@@ -299,14 +294,52 @@ static void admin_closed_cb(void *arg)
 	artifact_http_close(d->artifact_http, artifacts_closed_cb, d);
 }
 
+static void stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	welcome_close(d);
+	admin_close(d->admin, admin_closed_cb, d);
+}
+
+static void handed_over_cb(void *arg, const struct command_reply *reply)
+{
+	struct daemon *d = arg;
+	struct err e;
+	/* On a busy machine an election may take longer than the engine waits for it: until we have to go,
+	 * again. */
+	if (reply->code == E_TIMEOUT && !d->stopping && cluster_transfer(d, 0, handed_over_cb, d, &e) == E_OK)
+		return;
+	log_info("cluster", "%s", reply->code == E_OK ? "the lead is handed over" : reply->text);
+	stop(d);
+}
+
+static void hand_over_late_cb(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+	if (!d->stopping)
+		log_warn("cluster", "nobody took the lead in time");
+	stop(d);
+}
+
+/* A leader that just goes would leave its cluster without one for an election's time. A second signal does
+ * not wait. */
 static void stop_cb(uv_signal_t *s, int signum)
 {
 	struct daemon *d = s->data;
+	struct err e;
 	if (d->stopping)
 		return;
 	log_info("cluster", "stopping on signal %d", signum);
-	d->stopping = true;
-	admin_close(d->admin, admin_closed_cb, d);
+	bool waits = !d->handing_over && consensus_is_leader(d->consensus) &&
+		     cluster_transfer(d, 0, handed_over_cb, d, &e) == E_OK;
+	if (!waits) {
+		stop(d);
+		return;
+	}
+	d->handing_over = true;
+	uv_timer_start(&d->late, hand_over_late_cb, HAND_OVER_MS, 0);
 }
 
 void daemon_run(struct daemon *d)
