@@ -314,13 +314,15 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct daemon *d = b;
 	bool leads = consensus_is_leader(d->consensus);
+	const char *who = cluster_follows(d, a);
+	bool led = leads || consensus_leader(d->consensus, NULL, 0) != 0;
 	struct admin_check lead = {.name = "quorum",
-				   .result = leads ? "ok" : "fail",
+				   .result = led ? "ok" : "fail",
 				   .text = arena_printf(a, "%s, term %llu, log at %llu",
-							leads ? "this coordinator leads" : "no leader",
+							leads ? "this coordinator leads" : who,
 							(unsigned long long)consensus_term(d->consensus),
 							(unsigned long long)consensus_applied(d->consensus)),
-				   .fix = "look at the coordinator's log"};
+				   .fix = "wavetrain cluster status; look at the coordinators' logs"};
 	each(arg, &lead);
 	check_disk(d, a, each, arg);
 	check_state(d, a, each, arg);
@@ -343,4 +345,8 @@ const struct admin_backend_ops backend_ops = {.state = state_op,
 					      .upload_cancel = upload_cancel_op,
 					      .is_here = is_here_op,
 					      .copies = copies_op,
+					      .follows = cluster_follows,
+					      .cluster = cluster_status,
+					      .token = cluster_token,
+					      .transfer = cluster_transfer,
 					      .doctor = doctor_op};

@@ -31,9 +31,14 @@ bool copies_allowed(void *arg, const struct tls_identity *id)
 /* ---- what is fetched
  * ---------------------------------------------------------------------------------------------------- */
 
-/* This coordinator is the only one: wavetraind opens no peer port, so nobody can join it. */
 static void name_others(void *arg, struct mirror *m)
 {
+	struct daemon *d = arg;
+	size_t nr;
+	const struct drive_coordinator *all = drive_known_coordinators(d->drive, &nr);
+	for (size_t i = 0; i < nr; i++)
+		if (all[i].id != d->cfg.node_id)
+			mirror_peer(m, all[i].artifacts);
 }
 
 static bool name_release(void *arg, const struct release *r)
@@ -64,11 +69,17 @@ int copies_open(struct daemon *d, struct err *e)
 	return E_OK;
 }
 
+void copies_look(struct daemon *d)
+{
+	if (d->mirror != NULL)
+		mirror_look(d->mirror);
+}
+
 void copies_changed(struct daemon *d, const struct changes *ch)
 {
-	for (size_t i = 0; i < ch->nr && d->mirror != NULL; i++)
+	for (size_t i = 0; i < ch->nr; i++)
 		if (ch->v[i].kind == CHANGE_RELEASE)
-			mirror_look(d->mirror);
+			copies_look(d);
 }
 
 void copies_close(struct daemon *d, void (*closed)(void *arg))

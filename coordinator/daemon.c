@@ -16,8 +16,9 @@
 #include "sys/dirlock.h"
 #include "sys/log.h"
 
-enum { TURN_MS = 500 };	     /* a turn of the loop that takes longer is logged */
-enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
+enum { HAND_OVER_MS = 5000 }; /* a leader that stops waits so long for another one */
+enum { TURN_MS = 500 };	      /* a turn of the loop that takes longer is logged */
+enum { EVENTS_KEPT = 4096 };  /* in memory; older ones are read from the store */
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------------
@@ -93,6 +94,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	d->led_term = consensus_term(d->consensus);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
+	cluster_led(d);
 	log_info("cluster", "%s: leading, term %llu, log at %llu", d->cfg.cluster.s,
 		 (unsigned long long)consensus_term(d->consensus), (unsigned long long)index);
 	daemon_soon(d);
@@ -124,7 +126,14 @@ static void tick_cb(uv_timer_t *t)
 	struct daemon *d = t->data;
 	if (d->stopping)
 		return;
+	node_tick(d);
 	lead_if_elected(d);
+	welcome_tick(d);
+	cluster_tick(d);
+	if (d->coordinators_at != consensus_applied(d->consensus)) {
+		d->coordinators_at = consensus_applied(d->consensus);
+		peers_coordinators(d);
+	}
 	uint64_t since = uv_hrtime();
 	struct wall_ms now = daemon_now(d), next = drive_tick(d->drive, now);
 	looptime_ran(&d->looptime, "planner", since);
@@ -170,18 +179,6 @@ static int open_state(struct daemon *d, struct err *e)
 			  : err_set(e, rc, "the state in %s is not ours to read (%s)", path, err_text(rc));
 }
 
-static int open_consensus(struct daemon *d, struct err *e)
-{
-	char path[CONFIG_PATH_CAP];
-	const struct consensus_config cfg = {.dir = config_path(&d->cfg, "raft", path),
-					     .node_id = NODE_ID,
-					     .address =
-						     "127.0.0.1:1", /* of a cluster of one: nobody dials it */
-					     .fsm = replica_table(),
-					     .fsm_arg = d};
-	return consensus_open(&d->consensus, &d->loop, &cfg, e);
-}
-
 static int open_events(struct daemon *d, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
@@ -191,10 +188,10 @@ static int open_events(struct daemon *d, struct err *e)
 
 static int open_drive(struct daemon *d, struct err *e)
 {
-	char path[CONFIG_PATH_CAP];
+	char path[CONFIG_PATH_CAP], at[CONSENSUS_ADDRESS_CAP];
 	struct drive_ports ports;
-	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u", d->cfg.address,
-		 (unsigned)d->cfg.artifact_port);
+	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s",
+		 config_join_host_port(d->cfg.address, d->cfg.artifact_port, at));
 	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
 					 .cluster_hi = d->cfg.cluster_hi,
 					 .cluster_lo = d->cfg.cluster_lo,
@@ -238,9 +235,10 @@ static void open_handles(struct daemon *d)
 	PRE(uv_loop_init(&d->loop) == 0);
 	uv_timer_init(&d->loop, &d->tick);
 	uv_timer_init(&d->loop, &d->soon);
+	uv_timer_init(&d->loop, &d->late);
 	uv_signal_init(&d->loop, &d->term);
 	uv_signal_init(&d->loop, &d->intr);
-	d->tick.data = d->soon.data = d->term.data = d->intr.data = d;
+	d->tick.data = d->soon.data = d->late.data = d->term.data = d->intr.data = d;
 	uv_signal_start(&d->term, stop_cb, SIGTERM);
 	uv_signal_start(&d->intr, stop_cb, SIGINT);
 }
@@ -256,7 +254,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	open_handles(d);
 	arena_init(&d->arena);
 	arena_init(&d->news_arena);
-	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, open_consensus,
+	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, node_open,
 								      open_events, open_drive, open_artifacts,
 								      copies_open, peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
@@ -278,6 +276,7 @@ static void close_timers(struct daemon *d)
 {
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->soon, NULL);
+	uv_close((uv_handle_t *)&d->late, NULL);
 	looptime_stop(&d->looptime);
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->intr, NULL);
@@ -311,14 +310,52 @@ static void admin_closed_cb(void *arg)
 	copies_close(arg, copies_closed_cb);
 }
 
+static void stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	welcome_close(d);
+	admin_close(d->admin, admin_closed_cb, d);
+}
+
+static void handed_over_cb(void *arg, const struct command_reply *reply)
+{
+	struct daemon *d = arg;
+	struct err e;
+	/* On a busy machine an election may take longer than the engine waits for it: until we have to go,
+	 * again. */
+	if (reply->code == E_TIMEOUT && !d->stopping && cluster_transfer(d, 0, handed_over_cb, d, &e) == E_OK)
+		return;
+	log_info("cluster", "%s", reply->code == E_OK ? "the lead is handed over" : reply->text);
+	stop(d);
+}
+
+static void hand_over_late_cb(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+	if (!d->stopping)
+		log_warn("cluster", "nobody took the lead in time");
+	stop(d);
+}
+
+/* A leader that just goes would leave its cluster without one for an election's time. A second signal does
+ * not wait. */
 static void stop_cb(uv_signal_t *s, int signum)
 {
 	struct daemon *d = s->data;
+	struct err e;
 	if (d->stopping)
 		return;
 	log_info("cluster", "stopping on signal %d", signum);
-	d->stopping = true;
-	admin_close(d->admin, admin_closed_cb, d);
+	bool waits = !d->handing_over && consensus_is_leader(d->consensus) &&
+		     cluster_transfer(d, 0, handed_over_cb, d, &e) == E_OK;
+	if (!waits) {
+		stop(d);
+		return;
+	}
+	d->handing_over = true;
+	uv_timer_start(&d->late, hand_over_late_cb, HAND_OVER_MS, 0);
 }
 
 void daemon_run(struct daemon *d)

@@ -18,8 +18,7 @@
 #include "coordinator/edge/edge.h"
 #include "sys/looptime.h"
 
-enum { NODE_ID = 1 }; /* of this coordinator in its cluster */
-
+struct gate;
 struct proposal;
 struct peer;
 
@@ -48,12 +47,21 @@ struct daemon {
 	struct proposal *refused; /* proposals that consensus did not take */
 	struct peer *peers;	  /* sessions of agents by number */
 	uint64_t peers_made;
-	bool asked_to_lead, stopping;
-	uint64_t led_term; /* in which drive leads */
-	int lock_fd;	   /* of the data directory */
+	struct gate *gate;	/* the join port; NULL while it is closed */
+	uint64_t gate_retry_ms; /* loop time */
+	struct {
+		bool under_way;
+		uint64_t id, after, retry_ms; /* loop time */
+		char waits[232]; /* why the change for `id` cannot be made now; "" = nothing waits */
+	} change;		 /* of the membership */
+	uv_timer_t late;	 /* a lead that nobody takes */
+	bool asked_to_lead, stopping, handing_over;
+	uint64_t led_term;	  /* in which drive leads */
+	uint64_t coordinators_at; /* entry that the list of coordinators was last compared at */
+	int lock_fd;		  /* of the data directory */
 	struct wall_ms wall_at_start;
 	uint64_t mono_at_start; /* ns */
-	char artifact_url[256];
+	char artifact_url[CONSENSUS_ADDRESS_CAP + 8];
 };
 
 /* daemon.c */
@@ -62,6 +70,11 @@ void daemon_run(struct daemon *d); /* until SIGTERM or SIGINT, then stops in ord
 struct wall_ms
 daemon_now(const struct daemon *d); /* wall clock that never jumps and never falls behind the state */
 void daemon_soon(struct daemon *d);
+
+/* node.c: this coordinator as a node of its cluster. node_open opens the log; E_CONFLICT, with what to do,
+ * when this directory must not be started: its log was lost, it is another cluster's, or it was removed. */
+must_check int node_open(struct daemon *d, struct err *e);
+void node_tick(struct daemon *d);
 
 /* replica.c: the state as consensus sees it */
 const struct consensus_fsm *replica_table(void);
@@ -86,6 +99,7 @@ must_check int copies_open(struct daemon *d, struct err *e); /* after artifacts,
  */
 bool copies_allowed(void *arg, const struct tls_identity *id);
 /* This was applied. */
+void copies_look(struct daemon *d); /* the other coordinators may be others */
 void copies_changed(struct daemon *d, const struct changes *ch);
 /* `closed` gets the daemon, once the loop has let go. */
 void copies_close(struct daemon *d, void (*closed)(void *arg));
@@ -97,12 +111,39 @@ extern const struct admin_backend_ops backend_ops;
 must_check int bundle_issue(void *backend, struct arena *a, const struct name *host, uint64_t generation,
 			    struct admin_file **files, size_t *nr, struct err *e);
 
+/* welcome.c: whoever wants to become a coordinator */
+void welcome_tick(struct daemon *d); /* the join port is open exactly as long as a token is valid */
+void welcome_close(struct daemon *d);
+
+/* cluster.c: the members of consensus follow the state, one change at a time; what `wavetrain cluster` needs
+ */
+void cluster_tick(struct daemon *d);
+void cluster_led(struct daemon *d); /* it leads now, and the state is up to date */
+/* NULL: this one leads. Else who does, as a phrase, in `a`. */
+const char *cluster_follows(void *backend, struct arena *a);
+void cluster_status(void *backend, struct arena *a, struct admin_cluster *out);
+must_check int cluster_token(void *backend, struct arena *a, struct digest *secret, const char **text,
+			     struct err *e);
+must_check int cluster_transfer(void *backend, uint64_t id, admin_done_fn *done, void *arg, struct err *e);
+
 /* init.c: a new coordinator in an empty directory */
 struct init_options {
 	const char *data, *name, *address, *listen, *socket;
-	uint16_t agent_port, artifact_port;
+	uint16_t agent_port, artifact_port, peer_port, join_port;
 	uint32_t poll_wait_ms; /* 0 = default; the rest follows from it */
 };
+void init_take_places(const struct init_options *o, struct config *c); /* directory, addresses, ports */
+/* E_EXISTS: there is a coordinator in it already. */
+must_check int init_make_directory(const struct config *c, struct err *e);
+struct ca;
+struct ca_pair;
+struct wall_ms node_certificate_ends(void); /* of one that is issued now */
+/* For the coordinator of this id, which others dial as `host`. `public_key` (PEM) NULL: with a new key. */
+must_check int node_certificate(const struct ca *ca, uint64_t id, const char *host, const char *public_key,
+				struct wall_ms ends, struct ca_pair *out, struct err *e);
 must_check int init_run(const struct init_options *o, struct err *e);
+
+/* enter.c: a coordinator of a cluster that is there. Blocking. *node_id is what it is now. */
+must_check int enter_run(const struct init_options *o, const char *token, uint64_t *node_id, struct err *e);
 
 #endif

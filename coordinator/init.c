@@ -13,7 +13,7 @@
 #include "coordinator/daemon.h"
 #include "sys/ca.h"
 
-enum { CA_DAYS = 3650, CERT_DAYS = 825, FIRST_NODE_ID = 1 };
+enum { CA_DAYS = 3650, CERT_DAYS = 825 };
 
 static struct wall_ms in_days(int64_t days)
 {
@@ -36,21 +36,34 @@ static bool is_address(const char *s)
 	return uv_inet_pton(AF_INET, s, buf) == 0 || uv_inet_pton(AF_INET6, s, buf) == 0;
 }
 
-static int make_certificate(const struct config *c, struct ca *ca, struct err *e)
+struct wall_ms node_certificate_ends(void)
 {
-	const char *address[] = {c->address, NULL};
-	char cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP], name[NAME_CAP];
-	struct ca_pair pair = {0};
+	return in_days(CERT_DAYS);
+}
+
+int node_certificate(const struct ca *ca, uint64_t id, const char *host, const char *public_key,
+		     struct wall_ms ends, struct ca_pair *out, struct err *e)
+{
+	const char *address[] = {host, NULL};
+	char name[NAME_CAP];
 	struct ca_request rq = {.role = TLS_ROLE_COORDINATOR,
-				.name = tls_coordinator_name(FIRST_NODE_ID, name),
+				.name = tls_coordinator_name(id, name),
 				.generation = 1,
+				.public_key = public_key,
 				.from = in_days(-1),
-				.to = in_days(CERT_DAYS)};
-	if (is_address(c->address))
+				.to = ends};
+	if (is_address(host))
 		rq.ips = address;
 	else
 		rq.dns = address;
-	int rc = ca_issue(ca, &rq, &pair, e);
+	return ca_issue(ca, &rq, out, e);
+}
+
+static int make_certificate(const struct config *c, struct ca *ca, struct err *e)
+{
+	char cert[CONFIG_PATH_CAP], key[CONFIG_PATH_CAP];
+	struct ca_pair pair = {0};
+	int rc = node_certificate(ca, c->node_id, c->address, NULL, node_certificate_ends(), &pair, e);
 	if (rc != E_OK)
 		return rc;
 	rc = ca_pair_save(&pair, config_path(c, "cert.pem", cert), config_path(c, "key.pem", key), e);
@@ -72,18 +85,25 @@ static int make_ca(const struct config *c, struct err *e)
 	return rc;
 }
 
-static int take_options(const struct init_options *o, struct config *c, struct err *e)
+void init_take_places(const struct init_options *o, struct config *c)
 {
 	char sock[CONFIG_PATH_CAP];
-	config_init(c);
-	if (!name_set(&c->cluster, o->name))
-		return err_set(e, E_INVALID, "init: '%s' is no name: [a-z0-9][a-z0-9._-]{0,63}", o->name);
 	c->data = strdup(o->data);
 	c->address = strdup(o->address);
 	c->listen = strdup(o->listen);
 	c->socket = strdup(o->socket != NULL ? o->socket : config_path(c, "admin.sock", sock));
 	c->agent_port = o->agent_port;
 	c->artifact_port = o->artifact_port;
+	c->peer_port = o->peer_port;
+	c->join_port = o->join_port;
+}
+
+static int take_options(const struct init_options *o, struct config *c, struct err *e)
+{
+	config_init(c);
+	if (!name_set(&c->cluster, o->name))
+		return err_set(e, E_INVALID, "init: '%s' is no name: [a-z0-9][a-z0-9._-]{0,63}", o->name);
+	init_take_places(o, c);
 	if (o->poll_wait_ms != 0) {
 		c->poll_wait_ms = o->poll_wait_ms;
 		c->suspect_ms = 3 * (int64_t)o->poll_wait_ms;
@@ -92,7 +112,7 @@ static int take_options(const struct init_options *o, struct config *c, struct e
 	return random_id(c, e);
 }
 
-static int make_directory(const struct config *c, struct err *e)
+int init_make_directory(const struct config *c, struct err *e)
 {
 	char path[CONFIG_PATH_CAP];
 	struct stat st;
@@ -100,7 +120,7 @@ static int make_directory(const struct config *c, struct err *e)
 		return err_sys(e, E_IO, errno, "init: cannot make %s", c->data);
 	if (stat(config_path(c, "config.json", path), &st) == 0)
 		return err_set(e, E_EXISTS,
-			       "init: %s is a coordinator already; choose another --data, or `wavetraind run "
+			       "%s is a coordinator already; choose another --data, or `wavetraind run "
 			       "--data %s`",
 			       c->data, c->data);
 	static const char *const folders[] = {"raft", "state", "artifacts"};
@@ -115,7 +135,7 @@ int init_run(const struct init_options *o, struct err *e)
 	struct config c;
 	int rc = take_options(o, &c, e);
 	if (rc == E_OK)
-		rc = make_directory(&c, e);
+		rc = init_make_directory(&c, e);
 	if (rc == E_OK)
 		rc = make_ca(&c, e);
 	/* Last: its presence says that the coordinator is complete. */

@@ -423,7 +423,7 @@ void host_sources(struct host *h, char *const *urls, size_t nr)
 {
 	rest_worked(h->rest); /* so much was done to get here */
 	arena_reset(&h->source_strings);
-	nr = nr < FETCH_URLS_MAX ? nr : FETCH_URLS_MAX;
+	nr = nr < HTTP_URLS ? nr : HTTP_URLS;
 	h->urls = arena_array(&h->source_strings, const char *, nr + 1);
 	for (size_t i = 0; i < nr; i++)
 		h->urls[i] = arena_strdup(&h->source_strings, urls[i]);

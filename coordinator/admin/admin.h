@@ -75,6 +75,25 @@ struct admin_check {
 	const char *name, *result, *text, *fix; /* result: "ok", "warn", "fail" */
 };
 
+/* One coordinator, as the one that is asked knows it. UINT64_MAX: not known here. */
+struct admin_node {
+	uint64_t id;
+	const char
+		*role; /* "voter", "standby", "spare"; "joining": not a member yet, "leaving": not gone yet */
+	const char *address, *version; /* of its peer port; of its program, "" = not known */
+	const char *waits;	       /* why the change that is due for it cannot be made now, or "" */
+	bool self, leader;
+	uint64_t lag, silent_ms;
+	struct wall_ms cert_ends; /* 0: not known */
+};
+
+struct admin_cluster {
+	const struct admin_node *v;
+	size_t nr;
+	const char *name;
+	uint64_t self, leader, term, applied; /* leader 0: nobody is known to lead */
+};
+
 typedef void admin_done_fn(void *arg, const struct command_reply *reply);
 typedef void admin_check_fn(void *arg, const struct admin_check *check);
 typedef void admin_line_fn(void *arg, const char *line);
@@ -122,6 +141,15 @@ struct admin_backend_ops {
 	bool (*is_here)(void *b, const struct digest *d);
 	/* On how many coordinators an archive is known to lie, and how many there are. May be NULL. */
 	void (*copies)(void *b, const struct digest *d, unsigned *known, unsigned *of);
+	/*
+	 * The cluster of coordinators. All or none of these; NULL: E_UNSUPPORTED. follows: NULL when this one
+	 * leads, else who does, as a phrase in `a`. token: a new secret's hash, and the token as text.
+	 * transfer: on E_OK `done` comes later, once, from the loop; on any other code never.
+	 */
+	const char *(*follows)(void *b, struct arena *a);
+	void (*cluster)(void *b, struct arena *a, struct admin_cluster *out);
+	int (*token)(void *b, struct arena *a, struct digest *secret, const char **text, struct err *e);
+	int (*transfer)(void *b, uint64_t id, admin_done_fn *done, void *arg, struct err *e);
 	/* The coordinator's own checks: disk, quorum, peers, certificates. May be NULL. */
 	void (*doctor)(void *b, struct arena *a, admin_check_fn *each, void *arg);
 };

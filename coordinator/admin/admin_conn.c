@@ -102,9 +102,21 @@ static void end_with(struct admin_conn *c, const Admin__Reply *reply)
 		admin_conn_close(c);
 }
 
+/* Reads are answered from the state that is here, on a follower too. */
+static char *stale_note(struct admin_conn *c)
+{
+	const struct admin_backend_ops *ops = ADMIN_OPS(c);
+	const char *who = c->row && ops->follows ? ops->follows(ADMIN_B(c), &c->arena) : NULL;
+	return admin_str(
+		who ? arena_printf(&c->arena,
+				   "this coordinator does not lead (%s): what it knows may be behind", who)
+		    : "");
+}
+
 static void end_done(struct admin_conn *c, Admin__Done *done)
 {
 	Admin__Reply reply = ADMIN__REPLY__INIT;
+	done->note = stale_note(c);
 	reply.body_case = ADMIN__REPLY__BODY_DONE;
 	reply.done = done;
 	end_with(c, &reply);
@@ -322,7 +334,7 @@ bool admin_conn_back(struct admin_conn *c)
 	return wanted;
 }
 
-static void on_proposed(void *arg, const struct command_reply *reply)
+void admin_conn_done(void *arg, const struct command_reply *reply)
 {
 	struct admin_conn *c = arg;
 	if (!admin_conn_back(c))
@@ -360,7 +372,7 @@ void admin_propose(struct admin_conn *c, struct command *cmd,
 	stamp(c, cmd);
 	c->then = then;
 	c->pending++;
-	ADMIN_OPS(c)->propose(ADMIN_B(c), cmd, on_proposed, c);
+	ADMIN_OPS(c)->propose(ADMIN_B(c), cmd, admin_conn_done, c);
 }
 
 void admin_then_done(struct admin_conn *c, const struct command_reply *reply)

@@ -104,6 +104,9 @@ void admin_propose(struct admin_conn *c, struct command *cmd,
 		   void (*then)(struct admin_conn *, const struct command_reply *));
 /* What was awaited (c->pending) came. False: nobody waits for an answer any more, and c may be freed. */
 bool admin_conn_back(struct admin_conn *c);
+/* For what the backend does without the log: an admin_done_fn, with `c` as its argument and c->then and
+ * c->pending set as admin_propose does. */
+void admin_conn_done(void *arg, const struct command_reply *reply);
 /* The usual `then`: Done with the reply's text. */
 void admin_then_done(struct admin_conn *c, const struct command_reply *reply);
 
@@ -181,6 +184,8 @@ admin_handler admin_agents_list, admin_agents_show, admin_agents_add, admin_agen
 admin_handler admin_release_push, admin_release_list, admin_release_show, admin_release_bad;
 admin_handler admin_plan, admin_deploy, admin_verb, admin_rollback;
 admin_handler admin_status, admin_watch, admin_events, admin_list, admin_history, admin_logs, admin_explain;
+admin_handler admin_cluster_status, admin_cluster_remove, admin_cluster_transfer;
+admin_handler admin_token_create, admin_token_list, admin_token_revoke;
 admin_handler admin_audit_list, admin_doctor;
 
 #endif

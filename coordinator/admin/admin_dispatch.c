@@ -46,6 +46,12 @@ static const struct dispatch_row dispatch_table[] = {
 	{CMD_ROLLBACK, ARGS(ROLLOUT), admin_rollback},
 	{CMD_AUDIT_LIST, ARGS(LIST), admin_audit_list},
 	{CMD_DOCTOR, 0, admin_doctor},
+	{CMD_CLUSTER_STATUS, ARGS(CLUSTER), admin_cluster_status},
+	{CMD_CLUSTER_REMOVE, ARGS(CLUSTER), admin_cluster_remove},
+	{CMD_CLUSTER_TRANSFER, ARGS(CLUSTER), admin_cluster_transfer},
+	{CMD_TOKEN_CREATE, ARGS(CLUSTER), admin_token_create},
+	{CMD_TOKEN_LIST, ARGS(CLUSTER), admin_token_list},
+	{CMD_TOKEN_REVOKE, ARGS(CLUSTER), admin_token_revoke},
 };
 
 static const struct dispatch_row *find(enum command_id id)
@@ -65,6 +71,20 @@ static bool role_allows(struct admin_conn *c)
 	admin_fail(c, E_DENIED, "ask an administrator, or join the group that owns the admin socket",
 		   "%s is %s here; 'wavetrain %s' needs the role %s", c->actor, role_name(c->role),
 		   c->row->name, role_name(c->row->role));
+	return false;
+}
+
+/* What changes something is for the leader to accept; here it would be refused by the log at the very end. */
+static bool leads(struct admin_conn *c)
+{
+	const struct admin_backend_ops *ops = ADMIN_OPS(c);
+	const char *who = ops->follows ? ops->follows(ADMIN_B(c), &c->arena) : NULL;
+	if (!who)
+		return true;
+	admin_fail(c, E_NOT_LEADER,
+		   "run it on the machine of the coordinator that leads: wavetrain cluster status",
+		   "'wavetrain %s' changes something, and this coordinator does not lead: %s", c->row->name,
+		   who);
 	return false;
 }
 
@@ -95,6 +115,8 @@ void admin_dispatch(struct admin_conn *c)
 		admin_fail(c, E_PROTOCOL, NULL, "the arguments sent do not belong to '%s'", c->row->name);
 		return;
 	}
+	if ((c->row->flags & COMMAND_MUTATES) && !leads(c))
+		return;
 	if (c->row->flags & COMMAND_MUTATES)
 		log_info("admin", "%s: %s%s", c->actor, c->row->name, r->dry_run ? " (dry run)" : "");
 	d->handler(c);

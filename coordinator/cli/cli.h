@@ -192,6 +192,7 @@ int cli_run_schema(struct cli *c);
 int cli_run_doctor(struct cli *c);
 int cli_run_explain(struct cli *c);
 int cli_run_agents_add(struct cli *c);
+int cli_run_cluster(struct cli *c); /* all of the group */
 int cli_watch(struct cli *c, const char *deployment, bool wanted_back);
 /* Reads and checks the deployment file; the rendered form goes to `out`. 0 or exit code after the
  * diagnostics. */

@@ -249,6 +249,7 @@ static bool set_row_option(struct parse *p, unsigned bit, const char *arg)
 {
 	struct cli_args *a = p->out;
 	uint32_t passed, failed;
+	int64_t ttl_ms;
 	a->option[bit] = arg ? arg : "";
 	if (1u << bit == OPT_LABEL)
 		return add_pair(p, "--label", "KEY=VALUE", arg, a->labels, &a->labels_nr, CLI_LABELS_MAX);
@@ -256,6 +257,8 @@ static bool set_row_option(struct parse *p, unsigned bit, const char *arg)
 		return add_pair(p, "--set", "NAME=VALUE", arg, a->sets, &a->sets_nr, CLI_SETS_MAX);
 	if (1u << bit == OPT_TESTS && !cli_parse_tests(arg, &passed, &failed))
 		return refuse(p, "--tests takes PASSED/TOTAL, not '%.40s' (example: 41/42)", arg);
+	if (1u << bit == OPT_TTL && (!cli_parse_duration(arg, &ttl_ms) || ttl_ms <= 0))
+		return refuse(p, "--ttl takes a duration as 30m, 1h, 2d, not '%.40s'", arg);
 	return check_number(p, 1u << bit, arg);
 }
 
@@ -361,30 +364,32 @@ static bool refuse_command(struct parse *p, const char *typed)
 	return refuse(p, "unknown command '%.60s'; see wavetrain help", typed);
 }
 
-/* Finds the row for argv[at] (and argv[at + 1]); `used` words belong to its name. */
+/* A group without its next word: help on it, or what is missing. */
+static bool only_group(struct parse *p, char **argv, int at, const char *group, const char *next)
+{
+	if (strcmp(next, "-h") == 0 || strcmp(next, "--help") == 0) {
+		p->out->help = true;
+		p->out->words[p->out->words_nr++] = argv[at];
+		return true;
+	}
+	return refuse(p, "'%s' needs a %s word; see wavetrain help %s", group,
+		      strchr(group, ' ') ? "third" : "second", argv[at]);
+}
+
+/* Finds the row for argv[at] and up to two words behind it; `used` words belong to its name. */
 static bool find_row(struct parse *p, int argc, char **argv, int at, int *used)
 {
-	char two[128];
-	*used = 1;
-	if (is_group(argv[at])) {
-		const char *second = at + 1 < argc ? argv[at + 1] : "";
-		if (second[0] == '-' || second[0] == '\0') {
-			if (second[0] == '-' &&
-			    (strcmp(second, "-h") == 0 || strcmp(second, "--help") == 0)) {
-				p->out->help = true;
-				p->out->words[p->out->words_nr++] = argv[at];
-				return true;
-			}
-			return refuse(p, "'%s' needs a second word; see wavetrain help %s", argv[at],
-				      argv[at]);
-		}
-		snprintf(two, sizeof two, "%s %.60s", argv[at], second);
-		p->out->row = command_by_name(two);
-		*used = 2;
-		return p->out->row ? true : refuse_command(p, two);
+	char name[192];
+	snprintf(name, sizeof name, "%.60s", argv[at]);
+	for (*used = 1; is_group(name); ++*used) {
+		const char *next = at + *used < argc ? argv[at + *used] : "";
+		size_t n = strlen(name);
+		if (next[0] == '-' || next[0] == '\0')
+			return only_group(p, argv, at, name, next);
+		snprintf(name + n, sizeof name - n, " %.60s", next);
 	}
-	p->out->row = command_by_name(argv[at]);
-	return p->out->row ? true : refuse_command(p, argv[at]);
+	p->out->row = command_by_name(name);
+	return p->out->row ? true : refuse_command(p, name);
 }
 
 static void count_words(const char *args, size_t *least, size_t *most)

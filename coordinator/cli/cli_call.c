@@ -108,6 +108,8 @@ static bool take(struct call *k, Admin__Reply *reply)
 		snprintf(r->deployment, sizeof r->deployment, "%s", reply->done->deployment);
 		if (reply->done->text[0] && k->c->args.format == FORMAT_TEXT)
 			cli_note(k->c, "%s", reply->done->text);
+		if (reply->done->note[0])
+			cli_note(k->c, "%s", reply->done->note);
 		finish_json(k, reply->done);
 		last = true;
 	} else if (reply->body_case == r->keep) {

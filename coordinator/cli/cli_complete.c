@@ -51,6 +51,35 @@ static void put_cases(struct buf *out)
 	}
 }
 
+/* The word of a name that begins at `at`, unless an earlier name of the same beginning has it there, too. */
+static void put_next_word(struct buf *out, size_t i, size_t at)
+{
+	const char *name = commands_table[i].name;
+	size_t n = strcspn(name + at, " ");
+	for (size_t j = 0; j < i; j++)
+		if (strncmp(commands_table[j].name, name, at + n) == 0 &&
+		    strchr(" ", commands_table[j].name[at + n]) != NULL)
+			return;
+	buf_printf(out, "%.*s ", (int)n, name + at);
+}
+
+/* Names of three words: what may stand behind the first two. */
+static void put_third(struct buf *out)
+{
+	for (size_t i = 0; i < commands_nr; i++) {
+		const char *name = commands_table[i].name, *last = strrchr(name, ' ');
+		size_t n = last ? (size_t)(last - name) : 0;
+		if (!last || strchr(name, ' ') == last ||
+		    (i > 0 && strncmp(commands_table[i - 1].name, name, n + 1) == 0))
+			continue;
+		buf_printf(out, "\t\t'%.*s') words='", (int)n, name);
+		for (size_t j = i; j < commands_nr; j++)
+			if (strncmp(commands_table[j].name, name, n + 1) == 0)
+				put_next_word(out, j, n + 1);
+		buf_puts(out, "' ;;\n");
+	}
+}
+
 static void put_groups(struct buf *out)
 {
 	for (size_t i = 0; i < commands_nr; i++) {
@@ -60,7 +89,7 @@ static void put_groups(struct buf *out)
 		buf_printf(out, "\t\t%.*s) words='", (int)n, commands_table[i].name);
 		for (size_t j = i; j < commands_nr; j++)
 			if (strncmp(commands_table[j].name, commands_table[i].name, n + 1) == 0)
-				buf_printf(out, "%s ", commands_table[j].name + n + 1);
+				put_next_word(out, j, n + 1);
 		buf_puts(out, "' ;;\n");
 	}
 }
@@ -88,6 +117,10 @@ static const char bash_body[] =
 	"\telif [ \"$COMP_CWORD\" -eq 2 ]; then\n"
 	"\t\tcase \"${COMP_WORDS[1]}\" in\n"
 	"%GROUPS%"
+	"\t\tesac\n"
+	"\telif [ \"$COMP_CWORD\" -eq 3 ]; then\n"
+	"\t\tcase \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n"
+	"%THIRD%"
 	"\t\tesac\n"
 	"\tfi\n"
 	"\tcase \"$current\" in\n"
@@ -123,6 +156,9 @@ static void put_template(struct buf *out, const char *t)
 		} else if (strncmp(s, "%GROUPS%", 8) == 0) {
 			put_groups(out);
 			s += 8;
+		} else if (strncmp(s, "%THIRD%", 7) == 0) {
+			put_third(out);
+			s += 7;
 		} else if (*s) {
 			buf_put(out, s++, 1);
 		}

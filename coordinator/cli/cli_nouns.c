@@ -332,6 +332,12 @@ static const struct {
 } runs[] = {
 	{CMD_AGENTS_ADD, cli_run_agents_add},
 	{CMD_RELEASE_PUSH, cli_run_push},
+	{CMD_CLUSTER_STATUS, cli_run_cluster},
+	{CMD_CLUSTER_REMOVE, cli_run_cluster},
+	{CMD_CLUSTER_TRANSFER, cli_run_cluster},
+	{CMD_TOKEN_CREATE, cli_run_cluster},
+	{CMD_TOKEN_LIST, cli_run_cluster},
+	{CMD_TOKEN_REVOKE, cli_run_cluster},
 	{CMD_LINT, cli_run_lint},
 	{CMD_SCHEMA, cli_run_schema},
 	{CMD_PLAN, cli_run_plan},

@@ -232,6 +232,75 @@ static void show_audits(struct show *s, const Admin__Audits *m)
 	put_empty(s->out, m->n_v, "The audit is empty.");
 }
 
+/* What has ended says so. */
+static const char *ends_text(struct show *s, int64_t at_ms)
+{
+	char text[32];
+	if (at_ms == 0)
+		return "-";
+	if (s->c->args.timestamps)
+		return arena_strdup(&s->c->arena, cli_rfc3339(text, sizeof text, at_ms));
+	if (at_ms <= s->now_ms)
+		return "ended";
+	return arena_printf(&s->c->arena, "in %s", cli_age(text, sizeof text, at_ms - s->now_ms));
+}
+
+/* Followers hear nothing of each other. */
+static const char *silent_text(struct show *s, const Admin__Cluster *m, const Admin__Node *n)
+{
+	char text[32];
+	if (n->self)
+		return "here";
+	if (!n->silent_known)
+		return m->self == m->leader ? "never heard" : "-";
+	return arena_strdup(&s->c->arena,
+			    n->silent_ms < 1000 ? "no" : cli_age(text, sizeof text, (int64_t)n->silent_ms));
+}
+
+static void show_cluster(struct show *s, const Admin__Cluster *m)
+{
+	TABLE(s, "NODE", "ROLE", "LEADS", "ADDRESS", "BEHIND", "SILENT", "VERSION", "CERTIFICATE",
+	      "WAITS FOR");
+	buf_printf(s->out, "cluster %s, %u voters, term %llu, log at %llu; asked: coordinator %llu\n",
+		   m->name, m->voters, (unsigned long long)m->term, (unsigned long long)m->applied,
+		   (unsigned long long)m->self);
+	for (size_t i = 0; i < m->n_nodes; i++) {
+		const Admin__Node *n = m->nodes[i];
+		ROW(number(s, n->id), n->role, n->leader ? "yes" : "", n->address,
+		    n->lag_known ? number(s, n->lag) : "-", silent_text(s, m, n),
+		    n->version[0] ? n->version : "-", ends_text(s, n->cert_ends_at_ms), n->waits);
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	if (m->warning[0])
+		buf_printf(s->out, "warning: %s\n", m->warning);
+}
+
+static void show_new_token(struct show *s, const Admin__Token *t)
+{
+	buf_printf(s->out,
+		   "On the new coordinator, with the address that the others dial:\n"
+		   "  wavetraind join --data DIR --address HOST --listen IP --token %s\n"
+		   "One machine joins with it, as a %s; it ends %s, and it is shown only now.\n",
+		   t->token, t->standby ? "standby" : "voter", ends_text(s, t->expires_at_ms));
+}
+
+static void show_tokens(struct show *s, const Admin__Tokens *m)
+{
+	if (m->n_v == 1 && m->v[0]->token[0]) {
+		show_new_token(s, m->v[0]);
+		return;
+	}
+	TABLE(s, "TOKEN", "STATE", "JOINS AS", "COORDINATOR", "ENDS", "AGE", "BY");
+	for (size_t i = 0; i < m->n_v; i++) {
+		const Admin__Token *k = m->v[i];
+		char at[32];
+		ROW(k->id, k->state, k->standby ? "standby" : "voter", k->node ? number(s, k->node) : "-",
+		    cli_rfc3339(at, sizeof at, k->expires_at_ms), age_of(s, k->created_at_ms), k->created_by);
+	}
+	cli_table_print(&t, s->out, s->c->out.width);
+	put_empty(s->out, m->n_v, "No join tokens. Make one: wavetrain cluster token create");
+}
+
 static void show_lines(struct show *s, const Admin__Lines *m)
 {
 	for (size_t i = 0; i < m->n_v; i++) {
@@ -255,6 +324,10 @@ void cli_show(struct cli *c, const Admin__Reply *reply, int64_t now_ms, struct b
 		show_rollouts(&s, reply->rollouts);
 	else if (reply->body_case == ADMIN__REPLY__BODY_AUDITS)
 		show_audits(&s, reply->audits);
+	else if (reply->body_case == ADMIN__REPLY__BODY_CLUSTER)
+		show_cluster(&s, reply->cluster);
+	else if (reply->body_case == ADMIN__REPLY__BODY_TOKENS)
+		show_tokens(&s, reply->tokens);
 	else if (reply->body_case == ADMIN__REPLY__BODY_LINES)
 		show_lines(&s, reply->lines);
 	else if (reply->body_case == ADMIN__REPLY__BODY_ROLLOUT)

@@ -527,6 +527,75 @@ bool placement_of(struct arena *a, const Row__Placement *m, struct placement *ou
 	       target_of(a, m->fallback, &out->fallback) && trace_of(m->trace, &out->trace);
 }
 
+Row__Node *node_message(struct arena *a, const struct node *v)
+{
+	Row__Node *m = arena_new(a, Row__Node);
+	row__node__init(m);
+	m->id = v->id;
+	m->address = codec_text(a, v->address);
+	m->peer_address = codec_text(a, v->peer_address);
+	m->agent_port = v->agent_port;
+	m->artifact_port = v->artifact_port;
+	m->join_port = v->join_port;
+	m->standby = v->standby;
+	m->removed = v->removed;
+	m->key = digest_bytes(a, &v->key);
+	m->version = codec_text(a, v->version);
+	m->cert_ends = v->cert_ends.v;
+	m->created_at = v->created_at.v;
+	m->created_by = codec_text(a, v->created_by);
+	return m;
+}
+
+bool node_of(struct arena *a, const Row__Node *m, struct node *out)
+{
+	*out = (struct node){.address = "", .peer_address = "", .version = "", .created_by = ""};
+	if (m == NULL)
+		return true;
+	out->id = m->id;
+	out->address = codec_text(a, m->address);
+	out->peer_address = codec_text(a, m->peer_address);
+	out->agent_port = m->agent_port;
+	out->artifact_port = m->artifact_port;
+	out->join_port = m->join_port;
+	out->standby = m->standby;
+	out->removed = m->removed;
+	out->version = codec_text(a, m->version);
+	out->cert_ends.v = m->cert_ends;
+	out->created_at.v = m->created_at;
+	out->created_by = codec_text(a, m->created_by);
+	return m->agent_port < 65536 && m->artifact_port < 65536 && m->join_port < 65536 &&
+	       bytes_digest(m->key, &out->key);
+}
+
+Row__JoinToken *join_token_message(struct arena *a, const struct join_token *v)
+{
+	Row__JoinToken *m = arena_new(a, Row__JoinToken);
+	row__join_token__init(m);
+	m->secret = digest_bytes(a, &v->secret);
+	m->standby = v->standby;
+	m->revoked = v->revoked;
+	m->expires_at = v->expires_at.v;
+	m->node = v->node;
+	m->created_at = v->created_at.v;
+	m->created_by = codec_text(a, v->created_by);
+	return m;
+}
+
+bool join_token_of(struct arena *a, const Row__JoinToken *m, struct join_token *out)
+{
+	*out = (struct join_token){.created_by = ""};
+	if (m == NULL)
+		return true;
+	out->standby = m->standby;
+	out->revoked = m->revoked;
+	out->expires_at.v = m->expires_at;
+	out->node = m->node;
+	out->created_at.v = m->created_at;
+	out->created_by = codec_text(a, m->created_by);
+	return bytes_digest(m->secret, &out->secret);
+}
+
 Row__AuditEntry *audit_entry_message(struct arena *a, const struct audit_entry *v)
 {
 	Row__AuditEntry *m = arena_new(a, Row__AuditEntry);

@@ -21,6 +21,8 @@
 	X(wave, Wave, wave)                                                                                  \
 	X(task, Task, task)                                                                                  \
 	X(placement, Placement, placement)                                                                   \
+	X(node, Node, node)                                                                                  \
+	X(join_token, JoinToken, join_token)                                                                 \
 	X(audit_entry, AuditEntry, audit_entry)
 
 /* For each noun: x_message and x_of (messages), x_encode and x_decode (bytes). */

@@ -23,7 +23,12 @@
 	X(WAVE_MOVE, WAVE_MOVE)                                                                              \
 	X(ASSIGN, ASSIGN)                                                                                    \
 	X(TASK_RESULTS, RESULTS)                                                                             \
-	X(TASK_JOIN, JOIN)
+	X(TASK_JOIN, JOIN)                                                                                   \
+	X(NODE_PUT, NODE_PUT)                                                                                \
+	X(NODE_JOIN, NODE_JOIN)                                                                              \
+	X(NODE_REMOVE, NODE_REMOVE)                                                                          \
+	X(TOKEN_CREATE, TOKEN_CREATE)                                                                        \
+	X(TOKEN_REVOKE, TOKEN_REVOKE)
 
 #define BODY_OF(KIND, BODY) [COMMAND_##KIND] = CMD__COMMAND__BODY_##BODY,
 static const Cmd__Command__BodyCase bodies[COMMAND_KIND_NR] = {KINDS(BODY_OF)};
@@ -157,6 +162,29 @@ static void nouns_message(struct arena *a, const struct command *c, Cmd__Command
 	}
 }
 
+/* Of the cluster of coordinators. */
+static void cluster_message(struct arena *a, const struct command *c, Cmd__Command *m)
+{
+	if (c->kind == COMMAND_NODE_PUT) {
+		m->node_put = node_message(a, &c->node_put);
+	} else if (c->kind == COMMAND_NODE_JOIN) {
+		SMALL(NodeJoin, node_join, x);
+		x->secret = digest_bytes(a, &c->node_join.secret);
+		x->node = node_message(a, &c->node_join.node);
+		m->node_join = x;
+	} else if (c->kind == COMMAND_NODE_REMOVE) {
+		SMALL(NodeRemove, node_remove, x);
+		x->id = c->node_remove;
+		m->node_remove = x;
+	} else if (c->kind == COMMAND_TOKEN_CREATE) {
+		m->token_create = join_token_message(a, &c->token_create);
+	} else {
+		SMALL(TokenRevoke, token_revoke, x);
+		x->secret = digest_bytes(a, &c->token_revoke);
+		m->token_revoke = x;
+	}
+}
+
 static void body_message(struct arena *a, const struct command *c, Cmd__Command *m)
 {
 	PRE(c->kind < COMMAND_KIND_NR);
@@ -197,6 +225,13 @@ static void body_message(struct arena *a, const struct command *c, Cmd__Command 
 		return;
 	case COMMAND_TASK_JOIN:
 		join_message(a, c, m);
+		return;
+	case COMMAND_NODE_PUT:
+	case COMMAND_NODE_JOIN:
+	case COMMAND_NODE_REMOVE:
+	case COMMAND_TOKEN_CREATE:
+	case COMMAND_TOKEN_REVOKE:
+		cluster_message(a, c, m);
 		return;
 	case COMMAND_KIND_NR:
 		return;
@@ -328,6 +363,11 @@ static bool join_of(const Cmd__Join *m, struct command *c)
 	return name_set(&c->join.host, m->host);
 }
 
+static bool node_join_of(struct arena *a, const Cmd__NodeJoin *m, struct command *c)
+{
+	return bytes_digest(m->secret, &c->node_join.secret) && node_of(a, m->node, &c->node_join.node);
+}
+
 static bool body_of(struct arena *a, const Cmd__Command *m, struct command *c)
 {
 	switch (c->kind) {
@@ -359,6 +399,17 @@ static bool body_of(struct arena *a, const Cmd__Command *m, struct command *c)
 		return results_of(a, m->results, c);
 	case COMMAND_TASK_JOIN:
 		return join_of(m->join, c);
+	case COMMAND_NODE_PUT:
+		return node_of(a, m->node_put, &c->node_put);
+	case COMMAND_NODE_JOIN:
+		return node_join_of(a, m->node_join, c);
+	case COMMAND_NODE_REMOVE:
+		c->node_remove = m->node_remove->id;
+		return true;
+	case COMMAND_TOKEN_CREATE:
+		return join_token_of(a, m->token_create, &c->token_create);
+	case COMMAND_TOKEN_REVOKE:
+		return bytes_digest(m->token_revoke->secret, &c->token_revoke);
 	case COMMAND_KIND_NR:
 		break;
 	}
@@ -395,6 +446,7 @@ void command_reply_encode(struct buf *out, const struct command_reply *r)
 	m.index = r->index;
 	m.text = codec_text(&scratch, r->text);
 	m.generation = r->generation;
+	m.node = r->node;
 	uint8_t *p = buf_reserve(out, cmd__reply__get_packed_size(&m));
 	out->len += cmd__reply__pack(&m, p);
 	arena_done(&scratch);
@@ -409,6 +461,7 @@ int command_reply_decode(struct arena *a, const uint8_t *p, size_t n, struct com
 	*out = (struct command_reply){.code = (int)m->code,
 				      .index = m->index,
 				      .text = codec_text(a, m->text),
-				      .generation = m->generation};
+				      .generation = m->generation,
+				      .node = m->node};
 	return E_OK;
 }

@@ -23,6 +23,11 @@ enum command_kind {
 	COMMAND_ASSIGN,
 	COMMAND_TASK_RESULTS,
 	COMMAND_TASK_JOIN,
+	COMMAND_NODE_PUT,  /* what the leader says of itself */
+	COMMAND_NODE_JOIN, /* a token is used up, a node id allotted */
+	COMMAND_NODE_REMOVE,
+	COMMAND_TOKEN_CREATE,
+	COMMAND_TOKEN_REVOKE,
 	COMMAND_KIND_NR
 };
 
@@ -121,6 +126,14 @@ struct command {
 			uint32_t wave;
 			struct name host;
 		} join; /* a host that came into the fleet after the plan was made */
+		struct node node_put;
+		struct {
+			struct digest secret; /* of the token, hashed */
+			struct node node;     /* id and standby are set by the fold */
+		} node_join;
+		uint64_t node_remove;
+		struct join_token token_create;
+		struct digest token_revoke;
 	};
 };
 
@@ -137,6 +150,7 @@ struct command_reply {
 	uint64_t index; /* log index */
 	const char *text;
 	uint64_t generation; /* HOST_ADD */
+	uint64_t node;	     /* NODE_JOIN: its id */
 };
 void command_reply_encode(struct buf *out, const struct command_reply *r);
 must_check int command_reply_decode(struct arena *a, const uint8_t *p, size_t n, struct command_reply *out);

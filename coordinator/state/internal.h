@@ -49,6 +49,8 @@ void put_wave(struct apply *ap, const struct wave *v);
 void put_task(struct apply *ap, const struct task *v);
 void put_task_of(struct apply *ap, const struct task *v); /* where the task of a host is found */
 void put_placement(struct apply *ap, const struct placement *v);
+void put_node(struct apply *ap, const struct node *v);
+void put_token(struct apply *ap, const struct join_token *v);
 void put_raw(struct state *st, const struct key *k, const void *p, size_t n);
 bool get_raw(struct state *st, const struct key *k, struct store_slice *out);
 uint64_t get_number(struct state *st, const struct key *k); /* 0 when absent */
@@ -66,8 +68,13 @@ int apply_rollout_move(struct apply *ap, struct deployment *d, enum rollout_stat
 bool clients_answered(struct apply *ap);
 void clients_remember(struct apply *ap);
 
-/* apply_fleet.c, apply_release.c, apply_deploy.c, apply_rollout.c, apply_task.c */
+/* apply_cluster.c, apply_fleet.c, apply_release.c, apply_deploy.c, apply_rollout.c, apply_task.c */
 int apply_init(struct apply *ap);
+int apply_node_put(struct apply *ap);
+int apply_node_join(struct apply *ap);
+int apply_node_remove(struct apply *ap);
+int apply_token_create(struct apply *ap);
+int apply_token_revoke(struct apply *ap);
 int apply_app_put(struct apply *ap);
 int apply_env_put(struct apply *ap);
 int apply_host_add(struct apply *ap);

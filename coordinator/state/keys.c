@@ -56,6 +56,13 @@ struct key key_id(enum table t, struct deployment_id id)
 	return k;
 }
 
+struct key key_number(enum table t, uint64_t v)
+{
+	struct key k = key_of(t);
+	key_u64(&k, v);
+	return k;
+}
+
 struct key key_digest(enum table t, const struct name *app, const struct digest *d)
 {
 	struct key k = key_of(t);

@@ -27,6 +27,8 @@ enum table {
 	TABLE_AUDIT = 'L',	 /* index sub */
 	TABLE_CLIENT = 'C',	 /* client -> newest seq, where it was applied, its reply */
 	TABLE_CLIENT_USED = 'c', /* index sub -> client: of its newest command */
+	TABLE_NODE = 'N',	 /* id */
+	TABLE_TOKEN = 'K',	 /* hash of the secret */
 	TABLE_MOVED = 'V', /* app -> index of the last change that makes a plan stale; no name: the fleet's */
 };
 
@@ -45,6 +47,7 @@ void key_bytes(struct key *k, const uint8_t *p, size_t n);
 struct key key_named(enum table t, const struct name *name);
 struct key key_names(enum table t, const struct name *a, const struct name *b);
 struct key key_id(enum table t, struct deployment_id id);
+struct key key_number(enum table t, uint64_t v);
 struct key key_digest(enum table t, const struct name *app,
 		      const struct digest *d); /* app NULL: digest only */
 

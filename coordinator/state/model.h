@@ -242,6 +242,36 @@ struct placement {
 	struct trace_id trace;
 };
 
+/* ---- the cluster of coordinators
+ * -------------------------------------------------------------------------------- */
+
+/* One coordinator that is or was a member. Ids only grow; a removed one keeps its row and never comes back.
+ */
+struct node {
+	uint64_t id;
+	const char *address;	  /* host: others dial it, and its certificate names it */
+	const char *peer_address; /* "host:port" of its peer port, as the log of consensus has it */
+	uint32_t agent_port, artifact_port, join_port;
+	bool standby;		  /* holds the log but does not vote */
+	bool removed;		  /* a tombstone */
+	struct digest key;	  /* SHA-256 of the public key it joined with; none: it made the cluster */
+	const char *version;	  /* of the program, when it joined or last began to lead */
+	struct wall_ms cert_ends; /* likewise, of its certificate */
+	struct wall_ms created_at;
+	const char *created_by;
+};
+
+/* What lets one coordinator in. The secret itself is nowhere but with who was given it. */
+struct join_token {
+	struct digest secret; /* SHA-256 of it: the name of the token */
+	bool standby;	      /* who joins with it does not vote */
+	bool revoked;
+	struct wall_ms expires_at;
+	uint64_t node; /* who joined with it; 0 = nobody */
+	struct wall_ms created_at;
+	const char *created_by;
+};
+
 struct audit_entry {
 	uint64_t index; /* log index */
 	struct wall_ms at;

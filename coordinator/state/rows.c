@@ -68,6 +68,9 @@ DEFINE_PUT(put_wave, wave, wave_encode, wave_key(v))
 DEFINE_PUT(put_task, task, task_encode, task_key(v))
 DEFINE_PUT(put_placement, placement, placement_encode, key_names(TABLE_PLACEMENT, &v->host, &v->app))
 
+DEFINE_PUT(put_node, node, node_encode, key_number(TABLE_NODE, v->id))
+DEFINE_PUT(put_token, join_token, join_token_encode, key_digest(TABLE_TOKEN, NULL, &v->secret))
+
 void put_task_of(struct apply *ap, const struct task *t)
 {
 	uint8_t place[8];

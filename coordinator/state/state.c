@@ -128,6 +128,11 @@ static const char *verb_word(const struct command *c)
 		[COMMAND_ASSIGN] = "assign",
 		[COMMAND_TASK_RESULTS] = "results",
 		[COMMAND_TASK_JOIN] = "join",
+		[COMMAND_NODE_PUT] = "cluster node",
+		[COMMAND_NODE_JOIN] = "cluster join",
+		[COMMAND_NODE_REMOVE] = "cluster remove",
+		[COMMAND_TOKEN_CREATE] = "cluster token create",
+		[COMMAND_TOKEN_REVOKE] = "cluster token revoke",
 	};
 	return c->kind == COMMAND_VERB ? verb_name(c->verb.verb) : names[c->kind];
 }
@@ -217,6 +222,16 @@ static int apply_one(struct apply *ap)
 		return apply_results(ap);
 	case COMMAND_TASK_JOIN:
 		return apply_join(ap);
+	case COMMAND_NODE_PUT:
+		return apply_node_put(ap);
+	case COMMAND_NODE_JOIN:
+		return apply_node_join(ap);
+	case COMMAND_NODE_REMOVE:
+		return apply_node_remove(ap);
+	case COMMAND_TOKEN_CREATE:
+		return apply_token_create(ap);
+	case COMMAND_TOKEN_REVOKE:
+		return apply_token_revoke(ap);
 	case COMMAND_KIND_NR:
 		break;
 	}

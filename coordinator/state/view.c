@@ -35,6 +35,8 @@ DEFINE_VIEW(get_deployment, deployment, deployment_decode)
 DEFINE_VIEW(get_wave, wave, wave_decode)
 DEFINE_VIEW(get_task, task, task_decode)
 DEFINE_VIEW(get_placement, placement, placement_decode)
+DEFINE_VIEW(get_node, node, node_decode)
+DEFINE_VIEW(get_token, join_token, join_token_decode)
 
 int view_app(struct state *st, struct arena *a, const struct name *name, struct app *out)
 {
@@ -116,6 +118,18 @@ int view_placement(struct state *st, struct arena *a, const struct name *host, c
 	return get_placement(st, a, &k, out);
 }
 
+int view_node(struct state *st, struct arena *a, uint64_t id, struct node *out)
+{
+	struct key k = key_number(TABLE_NODE, id);
+	return get_node(st, a, &k, out);
+}
+
+int view_token(struct state *st, struct arena *a, const struct digest *secret, struct join_token *out)
+{
+	struct key k = key_digest(TABLE_TOKEN, NULL, secret);
+	return get_token(st, a, &k, out);
+}
+
 int view_spec(struct state *st, struct arena *a, const struct digest *spec, const char **text, size_t *n)
 {
 	struct key k = key_digest(TABLE_SPEC, NULL, spec);
@@ -184,6 +198,8 @@ DEFINE_EACH(view_each_env, environment, environment_decode, view_env_fn, key_of(
 DEFINE_EACH(view_each_host, host, host_decode, view_host_fn, key_of(TABLE_HOST), !row.removed)
 DEFINE_EACH(view_each_release, release, release_decode, view_release_fn, release_prefix(app), true,
 	    const struct name *app)
+DEFINE_EACH(view_each_node, node, node_decode, view_node_fn, key_of(TABLE_NODE), true)
+DEFINE_EACH(view_each_token, join_token, join_token_decode, view_token_fn, key_of(TABLE_TOKEN), true)
 DEFINE_EACH(view_each_bad, bad_mark, bad_mark_decode, view_bad_fn, key_of(TABLE_BAD), true)
 DEFINE_EACH(view_each_placement, placement, placement_decode, view_placement_fn,
 	    key_named(TABLE_PLACEMENT, host), after == 0 || row.seq > after, const struct name *host,

@@ -27,6 +27,10 @@ must_check int view_task(struct state *st, struct arena *a, struct deployment_id
 			 struct task *out);
 must_check int view_placement(struct state *st, struct arena *a, const struct name *host,
 			      const struct name *app, struct placement *out);
+must_check int view_node(struct state *st, struct arena *a, uint64_t id,
+			 struct node *out); /* tombstones too */
+must_check int view_token(struct state *st, struct arena *a, const struct digest *secret,
+			  struct join_token *out);
 /* The canonical rendered deployment file behind a target's spec digest. */
 must_check int view_spec(struct state *st, struct arena *a, const struct digest *spec, const char **text,
 			 size_t *n);
@@ -49,6 +53,8 @@ typedef bool view_release_fn(void *arg, const struct release *);
 typedef bool view_bad_fn(void *arg, const struct bad_mark *);
 typedef bool view_deployment_fn(void *arg, const struct deployment *);
 typedef bool view_placement_fn(void *arg, const struct placement *);
+typedef bool view_node_fn(void *arg, const struct node *);
+typedef bool view_token_fn(void *arg, const struct join_token *);
 typedef bool view_audit_fn(void *arg, const struct audit_entry *);
 
 void view_each_app(struct state *st, struct arena *a, view_app_fn *each, void *arg);
@@ -58,6 +64,8 @@ void view_each_host(struct state *st, struct arena *a, view_host_fn *each,
 void view_each_release(struct state *st, struct arena *a, const struct name *app /* NULL = all */,
 		       view_release_fn *each, void *arg);
 void view_each_bad(struct state *st, struct arena *a, view_bad_fn *each, void *arg);
+void view_each_node(struct state *st, struct arena *a, view_node_fn *each, void *arg); /* tombstones too */
+void view_each_token(struct state *st, struct arena *a, view_token_fn *each, void *arg);
 /* Newest first by serial. */
 void view_each_deployment(struct state *st, struct arena *a, view_deployment_fn *each, void *arg);
 void view_each_active(struct state *st, struct arena *a, view_deployment_fn *each,

@@ -110,7 +110,7 @@ class Coordinator:
         self.data, self.programs = folder, programs
         self.agent_port, self.artifact_port = free_port(), free_port()
         self.socket = folder / "admin.sock"
-        subprocess.run([programs / "coordinator/wavetraind", "init", "--data", folder, "--agent-port", str(self.agent_port),
+        subprocess.run([programs / "coordinator/wavetraind", "init", "--data", folder, "--peer-port", "0", "--agent-port", str(self.agent_port),
                         "--artifact-port", str(self.artifact_port), *init], check=True, stdout=subprocess.DEVNULL)
         self.process = None
 

@@ -112,7 +112,7 @@ def run(data, port):
 def main():
     data, port = pathlib.Path(tempfile.mkdtemp(prefix="wavetrain-http-")), free_port()
     node = data / "node"
-    subprocess.run([WAVETRAIND, "init", "--data", str(node), "--agent-port", str(free_port()), "--artifact-port", str(port)],
+    subprocess.run([WAVETRAIND, "init", "--data", str(node), "--peer-port", "0", "--agent-port", str(free_port()), "--artifact-port", str(port)],
                    check=True, stdout=subprocess.DEVNULL)
     (data / "admin.sock").symlink_to(node / "admin.sock")
     coordinator = subprocess.Popen([WAVETRAIND, "run", "--data", str(node)], stderr=open(data / "log", "w"))

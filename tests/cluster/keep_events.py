@@ -43,7 +43,7 @@ def wait_for(cond, seconds=60):
 class Coordinator:
     def __init__(self, data):
         self.data, self.process = data, None
-        subprocess.run([WAVETRAIND, "init", "--data", str(data), "--agent-port", str(free_port()), "--artifact-port", str(free_port())],
+        subprocess.run([WAVETRAIND, "init", "--data", str(data), "--peer-port", "0", "--agent-port", str(free_port()), "--artifact-port", str(free_port())],
                        check=True, stdout=subprocess.DEVNULL)
 
     def start(self):

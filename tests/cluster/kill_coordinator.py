@@ -28,7 +28,7 @@ def free_port():
 class Coordinator:
     def __init__(self, data):
         self.data, self.process = data, None
-        subprocess.run([WAVETRAIND, "init", "--data", data, "--agent-port", str(free_port()), "--artifact-port", str(free_port())],
+        subprocess.run([WAVETRAIND, "init", "--data", data, "--peer-port", "0", "--agent-port", str(free_port()), "--artifact-port", str(free_port())],
                        check=True, stdout=subprocess.DEVNULL)
 
     def start(self):

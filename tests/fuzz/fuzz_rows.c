@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		return 0;
 	arena_init(&a);
 	buf_init(&b);
-	switch (p[0] % 10) {
+	switch (p[0] % 12) {
 #define CASE(i, noun)                                                                                        \
 	case i:                                                                                              \
 		TRY(noun);                                                                                   \
@@ -33,6 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		CASE(7, task)
 		CASE(8, placement)
 		CASE(9, audit_entry)
+		CASE(10, node)
+		CASE(11, join_token)
 	}
 	buf_done(&b);
 	arena_done(&a);

@@ -124,10 +124,10 @@ class Process:
 class Coordinator:
     def __init__(self, folder, poll_wait_ms=5000):
         self.data = folder / "coordinator"
-        agent, artifact = free_ports(2)
+        agent, artifact, self.peer_port, self.join_port = free_ports(4)
         self.port, self.socket = agent, self.data / "admin.sock"
         subprocess.run([WAVETRAIND, "init", "--data", self.data, "--name", "demo", "--agent-port", str(agent), "--artifact-port", str(artifact),
-                        "--poll-wait-ms", str(poll_wait_ms)], check=True, stdout=subprocess.DEVNULL)
+                        "--peer-port", str(self.peer_port), "--join-port", str(self.join_port), "--poll-wait-ms", str(poll_wait_ms)], check=True, stdout=subprocess.DEVNULL)
         # The agents of these fleets dial again within 3 s (--reconnect-max below), so nobody need be given 90 s of grace.
         config = json.loads((self.data / "config.json").read_text())
         (self.data / "config.json").write_text(json.dumps(config | {"grace_ms": 8000}))

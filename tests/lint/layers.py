@@ -15,6 +15,7 @@ MAY = {
     "coordinator/state": ["common/base", "proto"],
     "coordinator/plan": ["common/base", "coordinator/state"],
     "coordinator/consensus": ["common/base", "common/sys", "proto"],
+    "coordinator/cluster": ["common/base", "common/sys", "coordinator/consensus"],
     "coordinator/edge": ["common/base", "common/sys", "proto"],
     "coordinator/artifact": ["common/base", "common/sys"],
     "coordinator/drive": ["common/base", "common/sys", "proto", "coordinator/state", "coordinator/plan", "coordinator/spec"],

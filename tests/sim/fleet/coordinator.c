@@ -23,7 +23,7 @@ struct proposal {
 };
 
 /* One coordinator: its own sessions and what hosts said to it. Log and state are those of all. */
-struct node {
+struct replica {
 	struct coordinator *c;
 	size_t index;
 	struct drive *drive; /* NULL: it is down */
@@ -37,7 +37,7 @@ enum { NOBODY = -1 };
 
 struct coordinator {
 	struct world *w;
-	struct node nodes[COORDINATORS_MAX];
+	struct replica nodes[COORDINATORS_MAX];
 	size_t nodes_nr;
 	int leader; /* index, or NOBODY */
 	struct coordinator_hooks hooks;
@@ -115,17 +115,17 @@ int64_t coordinator_backlog_ms(const struct coordinator *c)
 	return ms;
 }
 
-static void node_tick_later(struct node *n, int64_t delay_ms);
+static void node_tick_later(struct replica *n, int64_t delay_ms);
 
 static void tick_cb(void *arg)
 {
-	struct node *n = arg;
+	struct replica *n = arg;
 	n->timer = NULL;
 	struct wall_ms now = {n->c->w->now_ms};
 	node_tick_later(n, drive_tick(n->drive, now).v - now.v);
 }
 
-static void node_tick_later(struct node *n, int64_t delay_ms)
+static void node_tick_later(struct replica *n, int64_t delay_ms)
 {
 	world_cancel(n->c->w, n->timer);
 	n->timer = world_at(n->c->w, delay_ms, tick_cb, n);
@@ -247,7 +247,7 @@ struct command_reply coordinator_now(struct coordinator *c, const struct command
 
 static void port_propose(void *arg, const struct command *cmd, drive_proposed_fn *done, void *done_arg)
 {
-	const struct node *n = arg;
+	const struct replica *n = arg;
 	const struct command_reply refused = {.code = E_NOT_LEADER, .text = "not the leader"};
 	if (n->c->leader == (int)n->index)
 		coordinator_propose(n->c, cmd, done, done_arg);
@@ -257,7 +257,7 @@ static void port_propose(void *arg, const struct command *cmd, drive_proposed_fn
 
 static void port_answer(void *arg, struct token t, const uint8_t *p, size_t n)
 {
-	const struct node *me = arg;
+	const struct replica *me = arg;
 	if (me->c->up && me->drive != NULL)
 		me->c->hooks.answer(me->c->hooks.arg, t, p, n);
 }
@@ -268,19 +268,19 @@ static void port_trust(void *arg, uint64_t session)
 
 static void port_drop(void *arg, uint64_t session, const char *why)
 {
-	const struct node *n = arg;
+	const struct replica *n = arg;
 	n->c->hooks.drop(n->c->hooks.arg, session, why);
 }
 
 static uint64_t port_term(void *arg)
 {
-	return ((const struct node *)arg)->term;
+	return ((const struct replica *)arg)->term;
 }
 
 /* ---- nodes
  * ----------------------------------------------------------------------------------------------- */
 
-static void tell_coordinators(struct coordinator *c, struct node *n)
+static void tell_coordinators(struct coordinator *c, struct replica *n)
 {
 	struct drive_coordinator all[COORDINATORS_MAX];
 	char text[COORDINATORS_MAX][16];
@@ -293,7 +293,7 @@ static void tell_coordinators(struct coordinator *c, struct node *n)
 	drive_leader(n->drive, (uint64_t)(c->leader + 1));
 }
 
-static void node_open(struct node *n)
+static void node_open(struct replica *n)
 {
 	const struct drive_ports ports = {.arg = n,
 					  .propose = port_propose,
@@ -313,7 +313,7 @@ static void node_open(struct node *n)
 	tell_coordinators(n->c, n);
 }
 
-static void node_close(struct node *n)
+static void node_close(struct replica *n)
 {
 	world_cancel(n->c->w, n->timer);
 	world_cancel(n->c->w, n->notice);
@@ -324,12 +324,12 @@ static void node_close(struct node *n)
 
 static void node_add(struct coordinator *c)
 {
-	struct node *n = &c->nodes[c->nodes_nr];
+	struct replica *n = &c->nodes[c->nodes_nr];
 	PRE(c->nodes_nr < COORDINATORS_MAX);
-	*n = (struct node){.c = c, .index = c->nodes_nr++, .events = events_new(4096, 1)};
+	*n = (struct replica){.c = c, .index = c->nodes_nr++, .events = events_new(4096, 1)};
 }
 
-static void unlead(struct node *n)
+static void unlead(struct replica *n)
 {
 	world_cancel(n->c->w, n->notice);
 	n->notice = NULL;
@@ -339,14 +339,14 @@ static void unlead(struct node *n)
 
 static void notice_cb(void *arg)
 {
-	struct node *n = arg;
+	struct replica *n = arg;
 	n->notice = NULL;
 	unlead(n);
 }
 
 static void lead(struct coordinator *c, size_t node)
 {
-	struct node *n = &c->nodes[node];
+	struct replica *n = &c->nodes[node];
 	unlead(n); /* it has lost the lead and won it again before it noticed */
 	c->leader = (int)node;
 	c->term++;
@@ -468,7 +468,7 @@ void coordinator_step_down(struct coordinator *c)
 	struct buf b;
 	if (!coordinator_led(c))
 		return;
-	struct node *n = &c->nodes[c->leader];
+	struct replica *n = &c->nodes[c->leader];
 	bool kept = c->first != NULL && rng_chance(&c->w->rng, 500);
 	buf_init(&b);
 	if (kept)
@@ -518,7 +518,7 @@ void coordinator_node_restart(struct coordinator *c, size_t node)
 void coordinator_session_opened(struct coordinator *c, size_t node, uint64_t session, const struct name *host,
 				uint64_t generation)
 {
-	struct node *n = &c->nodes[node];
+	struct replica *n = &c->nodes[node];
 	drive_session_opened(n->drive, session, host, generation, (struct wall_ms){c->w->now_ms});
 	node_tick_later(n, 0);
 }
