@@ -90,8 +90,18 @@ def open_port(port):
 
 def grow(folder):
     one, two, three = fleet.Coordinator(folder), Node(folder, "two"), Node(folder, "three")
+    config = json.loads((one.data / "config.json").read_text())
+    new_keys = ("node_id", "peer_port", "join_port", "joined", "started", "members")
+    (one.data / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in new_keys}))
     one.start()
     one.must("app", "add", "before")
+    code, _, err = one.ask("cluster", "token", "create")
+    tap.check("a configuration of before there were clusters goes on as a cluster of one, and says what it lacks",
+              roles(one) == {1: "voter"} and code == 1 and "peer_port" in err, err)
+    one.process.kill(signal.SIGTERM)
+    config = json.loads((one.data / "config.json").read_text())
+    (one.data / "config.json").write_text(json.dumps(config | {"peer_port": one.peer_port, "join_port": one.join_port}))
+    one.start()
     tap.check("a cluster of one shows itself, and no join port is open without a token",
               roles(one) == {1: "voter"} and not open_port(one.join_port), status(one))
 
@@ -272,6 +282,12 @@ def removed(folder, nodes):
     fleet.wait_for("it holds everything", lambda: new.ask("app", "list", "-o", "json")[0] == 0 and "after-removed" in apps(new), 60)
     time.sleep(3)  # in which it would be promoted
     tap.check("and does not vote, as its token said", roles(led)[4] == "standby", status(led))
+    never = Node(folder, "five")
+    code, said = never.join(token(led))
+    fleet.wait_for("the one that never starts is a member", lambda: code == 0 and roles(led).get(5) == "standby", 60)
+    led.must("cluster", "remove", "5", "--confirm", "5")
+    fleet.wait_for("it is gone", lambda: 5 not in roles(led), 60)
+    tap.check("one that joined and never started can be removed", roles(led)[4] == "standby", status(led))
 
 
 def main():

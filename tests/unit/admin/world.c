@@ -225,6 +225,66 @@ static void copies(void *b, const struct digest *d, unsigned *known, unsigned *o
 	*of = w->coordinators;
 }
 
+/* ---- the cluster ---- */
+
+static const char *follows(void *b, struct arena *a)
+{
+	return ((struct world *)b)->follows;
+}
+
+static void cluster(void *b, struct arena *a, struct admin_cluster *out)
+{
+	const struct world *w = b;
+	unsigned voters = w->voters ? w->voters : 3;
+	struct admin_node *v = arena_array(a, struct admin_node, 3);
+	for (unsigned i = 0; i < 3; i++)
+		v[i] = (struct admin_node){.id = i + 1,
+					   .role = i < voters ? "voter" : "standby",
+					   .address = "c.example:7702",
+					   .version = "0.1.0",
+					   .waits = i < voters ? "" : "coordinator 3 is silent",
+					   .self = i == 0,
+					   .leader = i == 0 && !w->follows,
+					   .lag = i,
+					   .silent_ms = i ? 20 : UINT64_MAX};
+	*out = (struct admin_cluster){.v = v,
+				      .nr = 3,
+				      .name = "prod",
+				      .self = 1,
+				      .leader = w->follows ? 2 : 1,
+				      .term = 4,
+				      .applied = 9};
+}
+
+static int token(void *b, struct arena *a, struct digest *secret, const char **text, struct err *e)
+{
+	*secret = (struct digest){.b = {0xab, 0xcd, (uint8_t)((struct world *)b)->proposed}};
+	*text = "wtj1.the-secret";
+	return E_OK;
+}
+
+static void on_handed_over(uv_timer_t *t)
+{
+	struct answer *a = t->data;
+	a->done(a->arg, &a->reply);
+	uv_close((uv_handle_t *)t, free_answer);
+}
+
+static int transfer(void *b, uint64_t id, admin_done_fn *done, void *arg, struct err *e)
+{
+	struct world *w = b;
+	struct answer *a;
+	if (id == 1)
+		return err_set(e, E_CONFLICT, "coordinator 1 leads already");
+	a = calloc(1, sizeof *a);
+	PRE(a);
+	*a = (struct answer){.done = done, .arg = arg, .reply = {.code = w->transfer_code, .text = ""}};
+	a->timer.data = a;
+	uv_timer_init(&w->loop, &a->timer);
+	uv_timer_start(&a->timer, on_handed_over, 0, 0);
+	return E_OK;
+}
+
 static const struct admin_backend_ops ops = {
 	.state = get_state,
 	.propose = propose,
@@ -238,6 +298,10 @@ static const struct admin_backend_ops ops = {
 	.upload_finish = upload_finish,
 	.upload_cancel = upload_cancel,
 	.copies = copies,
+	.follows = follows,
+	.cluster = cluster,
+	.token = token,
+	.transfer = transfer,
 };
 
 static enum role role_of(void *b, uid_t uid, gid_t gid)

@@ -27,6 +27,10 @@ struct world {
 	unsigned cancelled, finished;
 	unsigned copies, coordinators; /* of every archive */
 	const char *severe;	       /* of plans */
+	/* the cluster: coordinators 1, which is asked, and 2 and 3 */
+	const char *follows; /* NULL: 1 leads */
+	unsigned voters;     /* the first so many vote; 0: 3 */
+	int transfer_code;   /* not E_OK: the lead cannot be handed over */
 	bool real_roles;
 	gid_t gid;
 	bool closed; /* the server, in world_restart */
