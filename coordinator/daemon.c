@@ -192,7 +192,8 @@ static int open_drive(struct daemon *d, struct err *e)
 	struct drive_ports ports;
 	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s",
 		 config_join_host_port(d->cfg.address, d->cfg.artifact_port, at));
-	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
+	const struct drive_config cfg = {.node_id = d->cfg.node_id,
+					 .log_id = d->cfg.cluster_lo | 1,
 					 .cluster_hi = d->cfg.cluster_hi,
 					 .cluster_lo = d->cfg.cluster_lo,
 					 .poll_wait_ms = d->cfg.poll_wait_ms,

@@ -522,7 +522,10 @@ void link_leave_for(struct link *l, const char *leader, int64_t retry_after_ms)
 
 	if (l->state != LINK_UP)
 		return;
-	if (known) {
+	if (known && strcmp(leader, coordinator(l)) == 0) {
+		memcpy(l->leader, leader, strlen(leader) + 1);
+		err_set(&e, E_NOT_LEADER, "%s was elected and is not ready to lead its cluster yet", leader);
+	} else if (known) {
 		memcpy(l->leader, leader, strlen(leader) + 1);
 		err_set(&e, E_NOT_LEADER, "%s does not lead its cluster and sends us to %s, which does",
 			coordinator(l), leader);

@@ -13,7 +13,8 @@
 #include "coordinator/state/view.h"
 
 struct drive_config {
-	uint64_t log_id; /* of this cluster's incarnation: another one makes agents ask for a snapshot */
+	uint64_t node_id; /* of this coordinator in its cluster */
+	uint64_t log_id;  /* of this cluster's incarnation: another one makes agents ask for a snapshot */
 	uint64_t cluster_hi, cluster_lo;
 	uint32_t poll_wait_ms;	  /* how long a poll is parked */
 	int64_t suspect_ms;	  /* silence after which a host is not counted available */

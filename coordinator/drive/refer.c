@@ -4,8 +4,9 @@
  */
 #include "coordinator/drive/internal.h"
 
-/* About as long as an election takes; agents add their own jitter. Who is told a leader goes at once. */
-enum { ELECTION_MS = 1000 };
+/* About as long as an election takes, and what is left of one that is won; agents add their own jitter. Who
+ * is told another one goes at once. */
+enum { ELECTION_MS = 1000, READY_MS = 200 };
 
 /* Ours leaves at the first answer, with at most one more request on its way. */
 enum { REFERRED_MAX = 4 };
@@ -33,8 +34,11 @@ void drive_leader(struct drive *d, uint64_t id)
 	d->leader = id;
 }
 
+/* The log has refused and this one does not know yet that it leads no more: who does instead is not known. */
 static const char *leader_address(const struct drive *d)
 {
+	if (d->leads && d->leader == d->cfg.node_id)
+		return NULL;
 	for (size_t i = 0; i < d->coordinators_nr; i++)
 		if (d->leader != 0 && d->coordinators[i].id == d->leader)
 			return d->coordinators[i].address;
@@ -46,17 +50,17 @@ void refer(struct drive *d, struct token t, uint64_t request_id)
 	envelope e = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Problem p = WAVETRAIN__AGENT__PROBLEM__INIT;
 	const char *leader = leader_address(d);
+	bool soon = leader != NULL && d->leader == d->cfg.node_id;
 	p.code = arena_strdup(&d->arena, err_name(E_NOT_LEADER));
-	if (leader != NULL) {
-		p.text = arena_printf(&d->arena, "this coordinator does not lead its cluster, %s does",
-				      leader);
+	p.text = soon ? arena_strdup(&d->arena, "this coordinator was elected and is not ready to lead yet")
+		 : leader != NULL
+			 ? arena_printf(&d->arena, "this coordinator does not lead its cluster, %s does",
+					leader)
+			 : arena_strdup(&d->arena, "this coordinator does not lead its cluster and knows "
+						   "nobody who does: an election may be under way");
+	if (leader != NULL)
 		p.leader = arena_strdup(&d->arena, leader);
-	} else {
-		p.text =
-			arena_strdup(&d->arena, "this coordinator does not lead its cluster and knows nobody "
-						"who does: an election may be under way");
-		p.retry_after_ms = ELECTION_MS;
-	}
+	p.retry_after_ms = soon ? READY_MS : leader == NULL ? ELECTION_MS : 0;
 	e.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_PROBLEM;
 	e.problem = &p;
 	dispatch_answer(d, t, request_id, &e);

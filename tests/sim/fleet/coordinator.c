@@ -301,7 +301,8 @@ static void node_open(struct replica *n)
 					  .trust = port_trust,
 					  .drop = port_drop,
 					  .term = port_term};
-	const struct drive_config cfg = {.log_id = LOG_ID,
+	const struct drive_config cfg = {.node_id = n->index + 1,
+					 .log_id = LOG_ID,
 					 .cluster_hi = CLUSTER_HI,
 					 .cluster_lo = CLUSTER_LO,
 					 .poll_wait_ms = POLL_WAIT_MS,

@@ -212,7 +212,8 @@ static void expect_referral(const char *leader)
 
 static void open_one(struct coordinator *me)
 {
-	const struct drive_config cfg = {.log_id = 1,
+	const struct drive_config cfg = {.node_id = me == &co[FIRST] ? 1 : 2,
+					 .log_id = 1,
 					 .cluster_hi = 1,
 					 .cluster_lo = 2,
 					 .poll_wait_ms = 1000,
@@ -311,6 +312,17 @@ static void in_an_election_it_names_nobody_and_says_when(void **state)
 	expect_referral("");
 }
 
+/* Between its election and its barrier it is the one to come back to. */
+static void one_that_was_elected_and_is_not_ready_names_itself(void **state)
+{
+	drive_leader(co[SECOND].drive, 2);
+	connect(SECOND);
+	hello(SECOND);
+	expect_referral("c2:1");
+	assert_true(said.retry_after_ms > 0);
+	assert_non_null(strstr(said.text, "not ready"));
+}
+
 static void who_is_told_and_asks_on_is_dropped(void **state)
 {
 	connect(SECOND);
@@ -403,6 +415,9 @@ static void a_refusal_of_the_log_says_where_to_go_even_before_the_turn_that_unle
 	connect(FIRST);
 	hello(FIRST);
 	report(FIRST);
+	decide(&co[FIRST], E_NOT_LEADER);
+	expect_referral(""); /* it takes itself for the leader */
+	report(FIRST);
 	drive_leader(co[FIRST].drive, 2);
 	decide(&co[FIRST], E_NOT_LEADER);
 	expect_referral("c2:1");
@@ -469,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(one_that_does_not_lead_acts_on_nothing_and_names_who_does),
 		CASE(in_an_election_it_names_nobody_and_says_when),
+		CASE(one_that_was_elected_and_is_not_ready_names_itself),
 		CASE(who_is_told_and_asks_on_is_dropped),
 		CASE(a_parked_poll_is_told_when_the_lead_is_lost),
 		CASE(an_order_is_given_by_whoever_leads),
