@@ -2,6 +2,7 @@
  * copies.c: the archives of all releases on every coordinator: who may read them here, and what this one
  * fetches from whom. Another coordinator may lead at any moment, and has to serve them then.
  */
+#include <string.h>
 #include <sys/random.h>
 
 #include "coordinator/adapters/mirror.h"
@@ -25,7 +26,12 @@ static bool is_member(const struct daemon *d, const struct tls_identity *id)
 
 bool copies_allowed(void *arg, const struct tls_identity *id)
 {
-	return is_member(arg, id) || peers_allowed(arg, id);
+	const struct daemon *d = arg;
+	char cluster[CLUSTER_ID_CAP];
+	/* Signed by a CA that we trust, but its names are those of another cluster. */
+	if (strcmp(id->cluster.s, config_cluster_id(&d->cfg, cluster)) != 0)
+		return false;
+	return is_member(d, id) || peers_allowed(arg, id);
 }
 
 /* ---- what is fetched

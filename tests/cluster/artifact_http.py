@@ -52,12 +52,12 @@ def ask(port, ctx, method, path, **headers):
     return answer, body
 
 
-def coordinator_context(node, folder, name):
-    """A certificate of the cluster's own CA, for a coordinator of this name."""
+def coordinator_context(node, folder, name, cluster=None):
+    """A certificate of the cluster's own CA, for a coordinator of this name, of this cluster or of another."""
     uri = re.search(r"URI:(wavetrain://[^/]+)/ca", subprocess.run(["openssl", "x509", "-in", node / "ca.pem", "-noout", "-text"],
                                                                   capture_output=True, text=True, check=True).stdout).group(1)
     key, request, cert, more = (folder / f"{name}.{end}" for end in ("key", "csr", "pem", "ext"))
-    more.write_text(f"subjectAltName=URI:{uri}/coordinator/{name}?gen=1\nextendedKeyUsage=clientAuth,serverAuth\n")
+    more.write_text(f"subjectAltName=URI:{f'wavetrain://{cluster}' if cluster else uri}/coordinator/{name}?gen=1\nextendedKeyUsage=clientAuth,serverAuth\n")
     subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                     "-keyout", key, "-out", request], capture_output=True, check=True)
     subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", node / "ca.pem", "-CAkey", node / "ca-key.pem", "-set_serial", "77",
@@ -68,9 +68,10 @@ def coordinator_context(node, folder, name):
 
 
 def others(node, data, port, path):
-    for name, status in (("coordinator-1", 200), ("coordinator-2", 403), ("web-1", 403)):
-        answer, body = ask(port, coordinator_context(node, data, name), "GET", path)
-        check(f"{name}, with a coordinator's certificate of the cluster's CA, is answered {status}", answer.status == status)
+    for name, cluster, status in (("coordinator-1", None, 200), ("coordinator-2", None, 403), ("web-1", None, 403), ("coordinator-1", "0" * 32, 403)):
+        answer, body = ask(port, coordinator_context(node, data, name, cluster), "GET", path)
+        check(f"{name}{' of another cluster' if cluster else ''}, with a coordinator's certificate of the cluster's CA, is answered {status}",
+              answer.status == status)
         check(f"{name} got {'the bytes' if status == 200 else 'no byte of it'}",
               (hashlib.sha256(body).hexdigest() == path.split("/")[-1]) == (status == 200))
 

@@ -247,7 +247,7 @@ def removed(folder, nodes):
     gone.process.kill(signal.SIGTERM)
     code, said = starts(gone)
     tap.check("its directory is not started again", code == 1 and "was removed from cluster" in said, said)
-    code, said = Node.join(gone, token(led), ports=fleet.free_ports(4))
+    code, said = fleet.Joined.join(gone, token(led), ports=fleet.free_ports(4))
     tap.check("nor joined with", code == 1 and "is a coordinator already" in said, said)
     new = fleet.Joined(folder, "four")
     new.ports = [*new.ports[:2], gone.peer_port, new.ports[3]]

@@ -77,8 +77,6 @@ static void give(struct peer_line *l, const uint8_t *bytes, size_t size)
 	else
 		snprintf(l->head, sizeof l->head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
 	l->p->open_gets++;
-	if (l->p->open_gets > l->p->most_gets)
-		l->p->most_gets = l->p->open_gets;
 	say(l, mode == PEER_BREAKS || mode == PEER_FALLS_SILENT ? part : n);
 }
 

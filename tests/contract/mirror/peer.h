@@ -25,7 +25,7 @@ struct peer {
 	uv_tcp_t server;
 	enum peer_mode mode;
 	char url[64];
-	unsigned heads, gets, open_gets, most_gets;
+	unsigned heads, gets, open_gets;
 	uint64_t first; /* of the range that was asked for last */
 	struct peer_line *lines;
 };
