@@ -60,6 +60,8 @@ STARTS = {"1.2": "FAIL_AFTER_MS=1500 exec ./demo-service \"$WAVETRAIN_VERSION\"\
 
 
 class Demo:
+    COORDINATORS = "One coordinator"
+
     def __init__(self, args):
         self.args, self.fleet, self.deploys = args, None, []
         self.tty = sys.stdout.isatty() and not args.json
@@ -75,7 +77,7 @@ class Demo:
     # ---- setting up
 
     def set_up(self):
-        self.say("One coordinator, 12 agents in 3 regions (each with its wavetrain-exec), one HAProxy per region. All on this machine, in "
+        self.say(f"{self.COORDINATORS}, 12 agents in 3 regions (each with its wavetrain-exec), one HAProxy per region. All on this machine, in "
                  f"{self.fleet.folder}.")
         self.fleet.start()
         co = self.fleet.co
@@ -93,9 +95,11 @@ class Demo:
 
     # ---- deploying
 
+    def deploy_words(self, version):
+        return ["deploy", APP, version, "-e", "prod", "-f", str(self.file), "--yes"]
+
     def deploy_command(self, version):
-        words = ["deploy", APP, version, "-e", "prod", "-f", str(self.file), "--yes"]
-        return self.fleet.co.command(*words)
+        return self.fleet.co.command(*self.deploy_words(version))
 
     def watch_audit(self):
         """What the coordinator has acknowledged so far, by log index: none of it may be gone or changed later."""
@@ -218,13 +222,24 @@ class Demo:
         return [text for text, kept in promises.items() if not kept]
 
 
+def story_of(args):
+    if not args.cluster:
+        return Demo(args)
+    sys.modules["demo"] = sys.modules["__main__"]  # the other story builds on this one
+    import cluster
+    return cluster.ClusterDemo(args)
+
+
 def main():
     p = argparse.ArgumentParser(prog="deploy/demo")
     p.add_argument("--json", action="store_true", help="quietly; one JSON object at the end")
     p.add_argument("--no-drain", action="store_true", help="the control: without draining, requests must fail")
+    p.add_argument("--cluster", action="store_true", help="three coordinators: the leader is killed, and a region is cut off")
     p.add_argument("--keep", action="store_true", help="keep the folder with all logs and files")
     args = p.parse_args()
-    demo, code = Demo(args), 1
+    if args.cluster and args.no_drain:
+        p.error("--cluster has no control: leave --no-drain out")
+    demo, code = story_of(args), 1
     demo.fleet = f.Fleet(REGIONS, prefix="wavetrain-demo-")
     try:
         counts = demo.story()
