@@ -47,6 +47,7 @@ struct daemon {
 	struct peer *peers;	  /* sessions of agents by number */
 	uint64_t peers_made;
 	struct gate *gate;	/* the join port; NULL while it is closed */
+	uint64_t look_ms;	/* loop time */
 	uint64_t gate_retry_ms; /* loop time */
 	struct {
 		bool under_way;

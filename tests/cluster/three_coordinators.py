@@ -265,6 +265,8 @@ def removed(folder, nodes):
     led.must("cluster", "remove", str(number), "--confirm", str(number))
     fleet.wait_for("it is no member any more", lambda: number not in roles(led), 60)
     add_app([led] + [co for co in nodes if co not in (led, gone)], "after-removed")
+    lines = {c["name"]: c for c in led.json("doctor")["checks"]}
+    tap.check("doctor warns of two voters, too", lines["coordinators"]["result"] == "warn" and "2 of 2 vote" in lines["coordinators"]["text"], lines)
     tap.check("removed: it is gone, and the two others go on, with a warning", "2 voters" in status(led)["warning"], status(led))
     rest = next(n for n in roles(led) if n != status(led)["self"])
     code, _, err = led.ask("cluster", "remove", str(rest), "--confirm", str(rest))
