@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,6 +57,22 @@ static int take_names(const json_t *o, struct bundle *b, struct err *e)
 	return E_OK;
 }
 
+static bool is_port(const char *s)
+{
+	size_t n = strspn(s, "0123456789");
+	return n >= 1 && n <= 5 && s[n] == '\0' && atoi(s) >= 1 && atoi(s) <= 65535;
+}
+
+bool bundle_is_address(const char *s)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t head = s[0] == '[' ? 1 : 0;
+	size_t n = head + (head > 0 ? strspn(s + 1, "0123456789abcdefABCDEF:.") : strspn(s, letters));
+	if (n == head || strlen(s) >= BUNDLE_ADDRESS_CAP || (head > 0 && s[n++] != ']'))
+		return false;
+	return s[n] == ':' && is_port(s + n + 1);
+}
+
 static int take_coordinators(struct arena *a, const json_t *o, struct bundle *b, struct err *e)
 {
 	const json_t *list = json_object_get(o, "coordinators");
@@ -64,9 +81,7 @@ static int take_coordinators(struct arena *a, const json_t *o, struct bundle *b,
 		return bad(e, "coordinators", "is not a list of 1 to 16 \"host:port\"");
 	for (size_t i = 0; i < nr; i++) {
 		const char *s = json_string_value(json_array_get(list, i));
-		const char *colon = s != NULL ? strrchr(s, ':') : NULL;
-		if (colon == NULL || colon == s || colon[1] == '\0' ||
-		    colon[1 + strspn(colon + 1, "0123456789")] != '\0')
+		if (s == NULL || !bundle_is_address(s))
 			return bad(e, "coordinators", "holds something that is not \"host:port\"");
 		b->coordinators[i] = arena_strdup(a, s);
 	}

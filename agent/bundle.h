@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/ids.h"
 
-enum { BUNDLE_COORDINATORS_MAX = 16, BUNDLE_BYTES_MAX = 64 * 1024 };
+enum { BUNDLE_COORDINATORS_MAX = 16, BUNDLE_ADDRESS_CAP = 272, BUNDLE_BYTES_MAX = 64 * 1024 };
 
 struct bundle {
 	uint64_t cluster_hi, cluster_lo;
@@ -23,6 +23,8 @@ struct bundle {
 	const char *ca, *cert, *key;			    /* paths; set by bundle_load only */
 };
 
+/* "host:port" or "[v6]:port", as agents dial it: letters, digits, dots, hyphens and underscores, a port. */
+bool bundle_is_address(const char *s);
 /* Everything lives in the arena. E_INVALID names the field. */
 must_check int bundle_parse(struct arena *a, const char *json, size_t len, struct bundle *out, struct err *e);
 /* Reads <dir>/bundle.json and sets the paths; key.pem must belong to nobody else: E_DENIED when others may

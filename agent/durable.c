@@ -51,7 +51,7 @@ int durable_read(const char *dir, const char *leaf, size_t most, struct buf *b, 
 	int rc = path_of(path, dir, leaf, e);
 	if (rc != E_OK)
 		return rc;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? err_sys(e, E_NOT_FOUND, errno, "cannot open %s", path)
 				       : fail_io(e, errno, "cannot open", path);

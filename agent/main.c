@@ -1,6 +1,7 @@
 /*
  * wavetrain-agent: the part of a host that talks. It has the network and no privilege: what touches the host
- * is done by wavetrain-exec, and an archive is opened by wavetrain-unpack. Wiring only.
+ * is done by wavetrain-exec, an archive is fetched by wavetrain-http and opened by wavetrain-unpack. Wiring
+ * only.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ static const char help[] =
 	"  --root DIR          the --root of wavetrain-exec: slots and apps [/var/lib/wavetrain]\n"
 	"  --exec-socket PATH  the --socket of wavetrain-exec [/run/wavetrain/exec.sock]\n"
 	"  --unpack PATH       wavetrain-unpack [beside this program]\n"
+	"  --http PATH         wavetrain-http [beside this program]\n"
 	"  --reserve MIB       disk that stays free for others [64]\n"
 	"  --reconnect-max S   longest wait between two tries to reach a coordinator [60]\n"
 	"  --version, --help\n"
@@ -39,7 +41,7 @@ static const char help[] =
 enum { EXIT_USAGE = 64, PATH_CAP = 1024 };
 
 struct options {
-	const char *dir, *bundle, *root, *exec_socket, *unpack;
+	const char *dir, *bundle, *root, *exec_socket, *unpack, *http;
 	uint64_t reserve_bytes, reconnect_max_s;
 };
 
@@ -85,6 +87,9 @@ static bool take_option(struct options *o, int c)
 	case 'u':
 		o->unpack = optarg;
 		return true;
+	case 't':
+		o->http = optarg;
+		return true;
 	case 'm':
 		return number(optarg, UINT64_C(1) << 40, &o->reserve_bytes) &&
 		       (o->reserve_bytes <<= 20, true);
@@ -97,11 +102,12 @@ static bool take_option(struct options *o, int c)
 
 static bool take_options(struct options *o, int argc, char **argv)
 {
-	static const struct option all[] = {{"dir", 1, NULL, 'd'},	     {"bundle", 1, NULL, 'b'},
-					    {"root", 1, NULL, 'r'},	     {"exec-socket", 1, NULL, 'x'},
-					    {"unpack", 1, NULL, 'u'},	     {"reserve", 1, NULL, 'm'},
-					    {"reconnect-max", 1, NULL, 'c'}, {"version", 0, NULL, 'v'},
-					    {"help", 0, NULL, 'h'},	     {NULL, 0, NULL, 0}};
+	static const struct option all[] = {{"dir", 1, NULL, 'd'},     {"bundle", 1, NULL, 'b'},
+					    {"root", 1, NULL, 'r'},    {"exec-socket", 1, NULL, 'x'},
+					    {"unpack", 1, NULL, 'u'},  {"http", 1, NULL, 't'},
+					    {"reserve", 1, NULL, 'm'}, {"reconnect-max", 1, NULL, 'c'},
+					    {"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
+					    {NULL, 0, NULL, 0}};
 	for (int c; (c = getopt_long(argc, argv, "", all, NULL)) != -1;) {
 		if (c == 'h' || c == 'v') {
 			fputs(c == 'h' ? help : "wavetrain-agent " WAVETRAIN_VERSION "\n", stdout);
@@ -128,6 +134,7 @@ static int fill_options(struct options *o, struct arena *a, struct err *e)
 	o->exec_socket = o->exec_socket == NULL ? "/run/wavetrain/exec.sock" : o->exec_socket;
 	o->bundle = o->bundle == NULL ? arena_printf(a, "%s/bundle", o->dir) : o->bundle;
 	o->unpack = o->unpack == NULL ? beside_us(a, "wavetrain-unpack") : o->unpack;
+	o->http = o->http == NULL ? beside_us(a, "wavetrain-http") : o->http;
 	char *root = realpath(o->root, NULL);
 	if (root == NULL)
 		return err_sys(e, E_NOT_FOUND, errno, "--root %s: start wavetrain-exec first, it makes it",
@@ -136,6 +143,8 @@ static int fill_options(struct options *o, struct arena *a, struct err *e)
 	free(root);
 	if (access(o->unpack, X_OK) != 0)
 		return err_sys(e, E_NOT_FOUND, errno, "--unpack %s", o->unpack);
+	if (access(o->http, X_OK) != 0)
+		return err_sys(e, E_NOT_FOUND, errno, "--http %s", o->http);
 	return E_OK;
 }
 
@@ -200,6 +209,7 @@ static int open_host(struct agent_program *p, const struct options *o, struct er
 				      .root = o->root,
 				      .exec_socket = o->exec_socket,
 				      .unpack_program = o->unpack,
+				      .http_program = o->http,
 				      .name = p->bundle.host,
 				      .region = p->bundle.region,
 				      .tls = {p->bundle.ca, p->bundle.cert, p->bundle.key},
@@ -231,6 +241,7 @@ static int open_all(struct agent_program *p, struct options *o, struct err *e)
 		return rc;
 	host_begin(p->host, p->driver);
 	const struct talk_config c = {.bundle = &p->bundle,
+				      .dir = o->dir,
 				      .host = p->host,
 				      .driver = p->driver,
 				      .boot = p->boot,

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "coordinator/adapters/mirror.h"
 #include "coordinator/adapters/store_lmdb.h"
 #include "coordinator/admin/admin_live.h"
 #include "coordinator/artifact/inspect.h"
@@ -208,6 +209,21 @@ static void upload_finish_op(void *b, void *upload, const struct release *releas
 	PRE(uv_queue_work(&d->loop, &up->work, finish_work, finish_done) == 0);
 }
 
+static bool is_here_op(void *b, const struct digest *digest)
+{
+	const struct daemon *d = b;
+	return artifact_store_has(d->artifacts, digest);
+}
+
+static void copies_op(void *b, const struct digest *d, unsigned *known, unsigned *of)
+{
+	const struct daemon *daemon = b;
+	struct mirror_copies c =
+		daemon->mirror == NULL ? (struct mirror_copies){0} : mirror_copies(daemon->mirror, d);
+	*known = c.known;
+	*of = c.of;
+}
+
 /* ---- doctor
  * -----------------------------------------------------------------------------------------------------------------
  */
@@ -352,6 +368,8 @@ const struct admin_backend_ops backend_ops = {.state = state_op,
 					      .upload_data = upload_data_op,
 					      .upload_finish = upload_finish_op,
 					      .upload_cancel = upload_cancel_op,
+					      .is_here = is_here_op,
+					      .copies = copies_op,
 					      .follows = cluster_follows,
 					      .cluster = cluster_status,
 					      .token = cluster_token,

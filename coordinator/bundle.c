@@ -13,15 +13,25 @@
 
 enum { VALID_DAYS = 365 };
 
+/* All that are known: a host finds the cluster although the one that made its bundle is gone. */
+static json_t *addresses(struct daemon *d)
+{
+	size_t nr;
+	const struct drive_coordinator *v = drive_known_coordinators(d->drive, &nr);
+	json_t *list = json_array();
+	for (size_t i = 0; i < nr; i++)
+		json_array_append_new(list, json_string(v[i].address));
+	return list;
+}
+
 static const char *coordinators_json(struct daemon *d, struct arena *a, const struct host *h,
 				     uint64_t generation)
 {
 	char id[CLUSTER_ID_CAP];
-	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:[o],s:I}", "cluster_id", config_cluster_id(&d->cfg, id),
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o,s:I}", "cluster_id", config_cluster_id(&d->cfg, id),
 			      "host", h->name.s, "region", h->region.s, "zone", h->zone.s, "generation",
-			      (json_int_t)generation, "coordinators",
-			      json_sprintf("%s:%u", d->cfg.address, (unsigned)d->cfg.agent_port),
-			      "poll_wait_ms", (json_int_t)d->cfg.poll_wait_ms);
+			      (json_int_t)generation, "coordinators", addresses(d), "poll_wait_ms",
+			      (json_int_t)d->cfg.poll_wait_ms);
 	char *text = o == NULL ? NULL : json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS);
 	const char *out = text == NULL ? NULL : arena_strdup(a, text);
 	free(text);

@@ -92,6 +92,7 @@ static void barrier_cb(void *arg, int code, uint64_t index, const void *reply, s
 	if (code != E_OK || d->stopping)
 		return;
 	clock_from_state(d);
+	d->led_term = consensus_term(d->consensus);
 	drive_lead(d->drive, daemon_now(d));
 	name_cluster(d);
 	cluster_led(d);
@@ -104,8 +105,13 @@ static void lead_if_elected(struct daemon *d)
 {
 	struct err e;
 	bool leads = consensus_is_leader(d->consensus);
-	if (!leads && drive_leads(d->drive)) {
-		log_warn("cluster", "not leading any more");
+	drive_leader(d->drive, consensus_leader(d->consensus, NULL, 0));
+	/* The lead may have been lost and won again since the last turn: somebody else may have led
+	 * meanwhile. */
+	bool same = leads && consensus_term(d->consensus) == d->led_term;
+	if (!same && drive_leads(d->drive)) {
+		log_warn("cluster",
+			 "not leading any more: agents are told so, and who leads once that is known");
 		drive_unlead(d->drive);
 	}
 	if (leads && !drive_leads(d->drive) && !d->asked_to_lead)
@@ -124,6 +130,10 @@ static void look_at_cluster(struct daemon *d)
 	d->look_ms = uv_now(&d->loop) + LOOK_MS;
 	welcome_tick(d);
 	cluster_tick(d);
+	if (d->coordinators_at != consensus_applied(d->consensus)) {
+		d->coordinators_at = consensus_applied(d->consensus);
+		peers_coordinators(d);
+	}
 }
 
 static void tick_cb(uv_timer_t *t)
@@ -188,11 +198,12 @@ static int open_events(struct daemon *d, struct err *e)
 
 static int open_drive(struct daemon *d, struct err *e)
 {
-	char path[CONFIG_PATH_CAP];
+	char path[CONFIG_PATH_CAP], at[CONSENSUS_ADDRESS_CAP];
 	struct drive_ports ports;
-	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s:%u", d->cfg.address,
-		 (unsigned)d->cfg.artifact_port);
-	const struct drive_config cfg = {.log_id = d->cfg.cluster_lo | 1,
+	snprintf(d->artifact_url, sizeof d->artifact_url, "https://%s",
+		 config_join_host_port(d->cfg.address, d->cfg.artifact_port, at));
+	const struct drive_config cfg = {.node_id = d->cfg.node_id,
+					 .log_id = d->cfg.cluster_lo | 1,
 					 .cluster_hi = d->cfg.cluster_hi,
 					 .cluster_lo = d->cfg.cluster_lo,
 					 .poll_wait_ms = d->cfg.poll_wait_ms,
@@ -201,6 +212,7 @@ static int open_drive(struct daemon *d, struct err *e)
 					 .grace_ms = d->cfg.grace_ms,
 					 .artifact_url = d->artifact_url};
 	d->drive = drive_new(&cfg, peers_ports(d, &ports), d->state, d->events);
+	peers_coordinators(d);
 	return artifact_store_open(&d->artifacts, config_path(&d->cfg, "artifacts", path), e);
 }
 
@@ -212,7 +224,7 @@ static int open_artifacts(struct daemon *d, struct err *e)
 						 .ca = config_path(&d->cfg, "ca.pem", ca),
 						 .cert = config_path(&d->cfg, "cert.pem", cert),
 						 .key = config_path(&d->cfg, "key.pem", key),
-						 .is_allowed = peers_allowed,
+						 .is_allowed = copies_allowed,
 						 .arg = d};
 	return artifact_http_open(&d->artifact_http, &d->loop, d->artifacts, &cfg, e);
 }
@@ -255,7 +267,7 @@ int daemon_open(struct daemon *d, const char *data, struct err *e)
 	arena_init(&d->news_arena);
 	static int (*const steps[])(struct daemon *, struct err *) = {open_lock,   open_state, node_open,
 								      open_events, open_drive, open_artifacts,
-								      peers_open,  open_admin};
+								      copies_open, peers_open, open_admin};
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == E_OK; i++)
 		rc = steps[i](d, e);
 	if (rc != E_OK)
@@ -298,10 +310,15 @@ static void artifacts_closed_cb(void *arg)
 	edge_close(d->edge, edge_closed_cb, d);
 }
 
-static void admin_closed_cb(void *arg)
+static void copies_closed_cb(void *arg)
 {
 	struct daemon *d = arg;
 	artifact_http_close(d->artifact_http, artifacts_closed_cb, d);
+}
+
+static void admin_closed_cb(void *arg)
+{
+	copies_close(arg, copies_closed_cb);
 }
 
 static void stop(struct daemon *d)

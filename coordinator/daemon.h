@@ -35,6 +35,7 @@ struct daemon {
 	struct admin *admin;
 	struct artifact_http *artifact_http;
 	struct artifact_store *artifacts;
+	struct mirror *mirror;
 	uv_timer_t tick; /* drive's own time */
 	uv_timer_t soon; /* work that must not run inside somebody's callback */
 	uv_signal_t term, intr;
@@ -56,10 +57,12 @@ struct daemon {
 	} change;		 /* of the membership */
 	uv_timer_t late;	 /* a lead that nobody takes */
 	bool asked_to_lead, stopping, handing_over;
-	int lock_fd; /* of the data directory */
+	uint64_t led_term;	  /* in which drive leads */
+	uint64_t coordinators_at; /* entry that the list of coordinators was last compared at */
+	int lock_fd;		  /* of the data directory */
 	struct wall_ms wall_at_start;
 	uint64_t mono_at_start; /* ns */
-	char artifact_url[256];
+	char artifact_url[CONSENSUS_ADDRESS_CAP + 8];
 };
 
 /* daemon.c */
@@ -87,7 +90,20 @@ void propose_refused(struct daemon *d); /* answers those that were not taken */
 must_check int peers_open(struct daemon *d, struct err *e);
 /* Is this the certificate of a host of the fleet, and of its present generation? `arg` is the daemon. */
 bool peers_allowed(void *arg, const struct tls_identity *id);
+/* Tells drive the coordinators of the cluster, as agents reach them. */
+void peers_coordinators(struct daemon *d);
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out);
+
+/* copies.c: archives on every coordinator */
+must_check int copies_open(struct daemon *d, struct err *e); /* after artifacts, state and consensus */
+/* May this identity read archives here? Hosts of the fleet, and members of the cluster. `arg` is the daemon.
+ */
+bool copies_allowed(void *arg, const struct tls_identity *id);
+/* This was applied. */
+void copies_look(struct daemon *d); /* the other coordinators may be others */
+void copies_changed(struct daemon *d, const struct changes *ch);
+/* `closed` gets the daemon, once the loop has let go. */
+void copies_close(struct daemon *d, void (*closed)(void *arg));
 
 /* backend.c: what admin needs */
 extern const struct admin_backend_ops backend_ops;

@@ -2,6 +2,7 @@
  * peers.c: drive's ports on the edge. A session has a number of ours, so that drive can name one that has
  * gone meanwhile.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,62 @@ static void port_hint(void *arg, const char *topic, const uint8_t *p, size_t n)
 {
 	struct daemon *d = arg;
 	edge_publish(d->edge, topic, strlen(topic), p, n);
+}
+
+struct coordinators {
+	struct arena *a;
+	uint64_t self;
+	bool has_self;
+	struct drive_coordinator v[DRIVE_COORDINATORS_MAX];
+	size_t nr;
+};
+
+static struct drive_coordinator named(struct arena *a, uint64_t id, const char *host, uint32_t agent_port,
+				      uint32_t artifact_port)
+{
+	char at[CONSENSUS_ADDRESS_CAP];
+	struct drive_coordinator c = {.id = id};
+	c.address = arena_strdup(a, config_join_host_port(host, (uint16_t)agent_port, at));
+	c.artifacts = arena_printf(a, "https://%s", config_join_host_port(host, (uint16_t)artifact_port, at));
+	return c;
+}
+
+static bool collect(void *arg, const struct node *n)
+{
+	struct coordinators *c = arg;
+	if (n->removed)
+		return true;
+	c->has_self = c->has_self || n->id == c->self;
+	c->v[c->nr++] = named(c->a, n->id, n->address, n->agent_port, n->artifact_port);
+	return c->nr < ARRAY_LEN(c->v);
+}
+
+static bool are_known(const struct daemon *d, const struct coordinators *c)
+{
+	size_t nr;
+	const struct drive_coordinator *known = drive_known_coordinators(d->drive, &nr);
+	bool same = nr == c->nr;
+	for (size_t i = 0; same && i < nr; i++)
+		same = known[i].id == c->v[i].id && strcmp(known[i].address, c->v[i].address) == 0 &&
+		       strcmp(known[i].artifacts, c->v[i].artifacts) == 0;
+	return same;
+}
+
+/* A cluster of one may have no row: it was made before there were any, or has no port for others. */
+void peers_coordinators(struct daemon *d)
+{
+	struct arena a;
+	arena_init(&a);
+	struct coordinators c = {.a = &a, .self = d->cfg.node_id};
+	view_each_node(d->state, &a, collect, &c);
+	if (!c.has_self && c.nr < ARRAY_LEN(c.v))
+		c.v[c.nr++] =
+			named(&a, d->cfg.node_id, d->cfg.address, d->cfg.agent_port, d->cfg.artifact_port);
+	if (!are_known(d, &c)) {
+		drive_coordinators(d->drive, c.v, c.nr);
+		copies_look(d);
+	}
+	arena_done(&a);
 }
 
 const struct drive_ports *peers_ports(struct daemon *d, struct drive_ports *out)

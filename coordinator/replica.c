@@ -124,8 +124,10 @@ void replica_tell(struct daemon *d)
 {
 	uint64_t since = uv_hrtime();
 	/* Before there is a drive these are entries replayed at the start: nobody waits for them. */
-	for (size_t i = 0; i < d->news_nr && d->drive != NULL; i++)
+	for (size_t i = 0; i < d->news_nr && d->drive != NULL; i++) {
 		drive_changed(d->drive, &d->news[i], daemon_now(d));
+		copies_changed(d, &d->news[i]);
+	}
 	d->news_nr = 0;
 	arena_reset(&d->news_arena);
 	looptime_ran(&d->looptime, "changes", since);

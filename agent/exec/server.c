@@ -11,7 +11,10 @@
 
 #include "agent/steps/lb_haproxy.h"
 #include "sys/log.h"
+#include "sys/rest.h"
 #include "sys/unixsock.h"
+
+enum { REST_AFTER_MS = 5000 };
 
 /* Lives until it is closed and its last call is answered. */
 struct conn {
@@ -26,6 +29,7 @@ struct conn {
 static struct {
 	int fd;
 	struct conn *conns;
+	struct rest *rest;
 } server;
 
 uv_poll_t *watch_begin(uv_loop_t *loop, int fd, uv_poll_cb cb, void *data)
@@ -221,6 +225,7 @@ static void on_record(uv_poll_t *w, int status, int events)
 	c->r = in.r;
 	c->conn = conn;
 	conn->calls++;
+	rest_worked(server.rest);
 	record_reply_init(&c->reply, &c->r);
 	perform(conn->x, c);
 }
@@ -269,5 +274,6 @@ int server_open(struct exec *x, const char *path, struct err *e)
 	if (x->agent != geteuid() && chown(path, x->agent, (gid_t)-1) != 0)
 		return err_sys(e, E_DENIED, errno, "give %s to the agent", path);
 	watch_begin(x->loop, server.fd, on_connect, x);
+	server.rest = rest_open(x->loop, REST_AFTER_MS);
 	return E_OK;
 }

@@ -1,6 +1,8 @@
 /* bytes.c: the archive to the slot, and old slots away. */
 #include "agent/host/inner.h"
 
+#include <stdio.h>
+
 #include "sys/log.h"
 
 enum { PROGRESS_MS = 1000 };
@@ -8,8 +10,8 @@ enum { PROGRESS_MS = 1000 };
 static void on_fetched(void *ctx, int code, const char *detail)
 {
 	struct work *w = ctx;
-	work_end(w, code, code == E_OK ? STEP_CAUSE_NONE : STEP_CAUSE_INFRA, "%s",
-		 detail == NULL ? "" : detail);
+	w->fetch = NULL;
+	work_end(w, code, code == E_OK ? STEP_CAUSE_NONE : STEP_CAUSE_INFRA, "%s", detail);
 }
 
 static void on_progress(uv_timer_t *t)
@@ -28,14 +30,15 @@ static void fetch_archive(struct work *w)
 			 "no coordinator has said where archives are to be had");
 		return;
 	}
-	const struct fetch_config c = {.urls = h->urls,
-				       .artifact = t->artifact,
-				       .size_bytes = t->size_bytes,
-				       .dir = h->archives,
-				       .tls = h->cfg.tls,
-				       .reserve_bytes = h->cfg.reserve_bytes,
-				       .seed = h->cfg.seed};
-	if (fetch_open(&w->fetch, h->loop, &c, on_fetched, w, &e) != E_OK)
+	struct http_fetch f = {.artifact = t->artifact,
+			       .size_bytes = t->size_bytes,
+			       .reserve_bytes = h->cfg.reserve_bytes,
+			       .seed = h->cfg.seed};
+	snprintf(f.dir, sizeof(f.dir), "%s", h->archives);
+	snprintf(f.ca, sizeof(f.ca), "%s", h->cfg.tls.ca);
+	snprintf(f.cert, sizeof(f.cert), "%s", h->cfg.tls.cert);
+	snprintf(f.key, sizeof(f.key), "%s", h->cfg.tls.key);
+	if (http_client_fetch(&w->fetch, h->http, &f, h->urls, on_fetched, w, &e) != E_OK)
 		work_end(w, e.code, STEP_CAUSE_INFRA, "%s", e.text);
 	else
 		uv_timer_start(work_timer(w), on_progress, PROGRESS_MS, PROGRESS_MS);

@@ -21,6 +21,7 @@ struct health {
 	enum health_state state;
 	int64_t since_ms; /* of HEALTHY */
 	uv_loop_t *loop;
+	struct http_client *http;
 	char why[160];
 };
 
@@ -96,16 +97,17 @@ static int watch(struct health *h, int nr, const struct runspec_probe *p, struct
 	const struct probe_callbacks cb = {.arg = w, .on_verdict = on_verdict, .run_command = run_command};
 	w->health = h;
 	w->nr = nr;
-	return p->set ? probe_open(&w->probe, h->loop, &p->config, &cb, e) : E_OK;
+	return p->set ? probe_open(&w->probe, h->loop, h->http, &p->config, &cb, e) : E_OK;
 }
 
-int health_open(struct health **out, uv_loop_t *loop, const struct runspec *spec, int64_t healthy_since_ms,
-		const struct health_callbacks *cb, struct err *e)
+int health_open(struct health **out, uv_loop_t *loop, struct http_client *http, const struct runspec *spec,
+		int64_t healthy_since_ms, const struct health_callbacks *cb, struct err *e)
 {
 	struct health *h = calloc(1, sizeof(*h));
 	PRE(h != NULL);
 	h->cb = *cb;
 	h->loop = loop;
+	h->http = http;
 	h->spec = spec;
 	h->deciding = spec->ready.set ? READY : spec->live.set ? LIVE : PROBES;
 	uv_update_time(loop);
@@ -137,13 +139,14 @@ void health_command_answer(struct health *h, int probe, bool passed, const char 
 
 struct health_view health_look(const struct health *h)
 {
-	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why};
+	struct health_view v = {.state = h->state, .since_ms = h->since_ms, .why = h->why, .untried = ""};
 	if (h->deciding == PROBES) {
 		v.measured_ms = (int64_t)uv_now(h->loop);
 		v.passes = 1; /* it was looked at, and it lives */
 		return v;
 	}
 	const struct probe_score *s = probe_score_of(h->probes[h->deciding].probe);
+	v.untried = probe_untried(h->probes[h->deciding].probe);
 	v.measured_ms = s->measured_ms;
 	v.passes = s->passes;
 	v.failures = s->failures;

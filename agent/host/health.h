@@ -25,6 +25,7 @@ struct health_view {
 	int64_t measured_ms;	   /* when it was last looked at; 0 = never */
 	uint32_t passes, failures; /* of the probe that decides */
 	const char *why;	   /* the last failure, for people; "" */
+	const char *untried;	   /* why the probe cannot be asked at all now, for people; "" when it can */
 };
 
 struct health_callbacks {
@@ -38,12 +39,13 @@ struct health_callbacks {
 };
 
 /*
- * The program was started. `spec` must live as long. `healthy_since_ms` not 0: it was healthy since then as
- * far as is known (a new agent takes over a program that an earlier one had proven); the first failure in a
- * row ends that.
+ * The program was started. `spec` and `http` must live as long. `healthy_since_ms` not 0: it was healthy
+ * since then as far as is known (a new agent takes over a program that an earlier one had proven); the first
+ * failure in a row ends that.
  */
-must_check int health_open(struct health **out, uv_loop_t *loop, const struct runspec *spec,
-			   int64_t healthy_since_ms, const struct health_callbacks *cb, struct err *e);
+must_check int health_open(struct health **out, uv_loop_t *loop, struct http_client *http,
+			   const struct runspec *spec, int64_t healthy_since_ms,
+			   const struct health_callbacks *cb, struct err *e);
 void health_close(struct health *h); /* NULL-safe; no callback after it */
 void health_command_answer(struct health *h, int probe, bool passed, const char *why);
 void health_remind(struct health *h); /* it may be restarted now; `dead` comes when it should be */

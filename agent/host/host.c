@@ -11,7 +11,7 @@
 #include "sys/fsio.h"
 #include "sys/log.h"
 
-enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256 };
+enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256, REST_AFTER_MS = 5000 };
 
 static const char *const kind_names[AGENT_EFFECT_NR] = {
 	[AGENT_FETCH] = "fetch",    [AGENT_UNPACK] = "unpack", [AGENT_HOOK] = "hook",
@@ -128,7 +128,7 @@ uv_timer_t *work_timer(struct work *w)
 static void work_stop(struct work *w)
 {
 	ask_drop(w->ask);
-	fetch_close(w->fetch);
+	http_call_drop(w->fetch);
 	if (w->in_slots)
 		slots_cancel(w->host->slots, w->effect.id);
 	probe_close(w->start_probe);
@@ -185,6 +185,7 @@ static void tell(struct work *w)
 	}
 	struct host *h = w->host;
 	work_free(w);
+	rest_worked(h->rest);
 	driver_done(h->driver, ev);
 	program_rests(program_get(h, &ev.done.app));
 	if (ev.done.code != E_OK)
@@ -344,6 +345,8 @@ int host_open(struct host **out, uv_loop_t *loop, const struct host_config *c, s
 	uv_timer_init(loop, h->later);
 	h->later->data = h;
 	h->asks = asks_open(loop, h->cfg.exec_socket);
+	h->rest = rest_open(loop, REST_AFTER_MS);
+	h->http = http_client_open(loop, &(struct http_client_config){.program = c->http_program});
 	int rc = open_slots(h, e);
 	if (rc != E_OK)
 		host_close(h);
@@ -364,6 +367,8 @@ void host_close(struct host *h)
 	DL_FOREACH_SAFE(h->programs, p, next_program)
 	program_free(p);
 	slots_close(h->slots);
+	http_client_close(h->http);
+	rest_close(h->rest);
 	asks_close(h->asks);
 	uv_close((uv_handle_t *)h->later, on_closed);
 	arena_done(&h->strings);
@@ -416,7 +421,9 @@ void host_texts(struct host *h)
 
 void host_sources(struct host *h, char *const *urls, size_t nr)
 {
+	rest_worked(h->rest); /* so much was done to get here */
 	arena_reset(&h->source_strings);
+	nr = nr < HTTP_URLS ? nr : HTTP_URLS;
 	h->urls = arena_array(&h->source_strings, const char *, nr + 1);
 	for (size_t i = 0; i < nr; i++)
 		h->urls[i] = arena_strdup(&h->source_strings, urls[i]);
@@ -443,7 +450,7 @@ static void add_work(struct host *h, struct arena *a, struct host_app *out)
 		return;
 	}
 	if (w->fetch != NULL) {
-		out->fetched_bytes = fetch_have(w->fetch);
+		out->fetched_bytes = http_call_have(w->fetch);
 		out->fetch_total_bytes = w->effect.target.size_bytes;
 	}
 	if (w->ask != NULL && !asks_answered(h->asks))

@@ -1,7 +1,7 @@
 /*
  * host.h: carries out what the step machine decides on this host (the driver's ports), and looks at what runs
- * here. It touches nothing itself: bytes go through fetch and the jailed unpacker, everything else through
- * wavetrain-exec. Loop thread only.
+ * here. It touches nothing itself: bytes go through wavetrain-http and the jailed unpacker, everything else
+ * through wavetrain-exec. Loop thread only.
  */
 #ifndef AGENT_HOST_HOST_H
 #define AGENT_HOST_HOST_H
@@ -18,6 +18,7 @@ struct host_config {
 	const char *root;	    /* of wavetrain-exec, absolute */
 	const char *exec_socket;    /* of wavetrain-exec */
 	const char *unpack_program; /* wavetrain-unpack */
+	const char *http_program;   /* wavetrain-http */
 	struct name name, region;   /* of this host */
 	struct tls_files tls;
 	uint64_t seed;
@@ -37,7 +38,8 @@ void host_close(
 
 /* Rendered files came: what could not be measured for want of them is, from now on. */
 void host_texts(struct host *h);
-/* Where archives may be had, as the coordinator said. NULL-terminated, copied. */
+/* Where archives may be had, as the coordinator said. Copied; of more than FETCH_URLS_MAX the rest is left
+ * out. */
 void host_sources(struct host *h, char *const *urls, size_t nr);
 
 /* One app as this host finds it, by looking. */

@@ -6,9 +6,10 @@
 #include "agent/host/health.h"
 #include "agent/host/host.h"
 #include "agent/host/records.h"
-#include "agent/steps/fetch.h"
+#include "agent/http/client.h"
 #include "agent/steps/slots.h"
 #include "agent/steps/tail.h"
+#include "sys/rest.h"
 
 enum { DETAIL_CAP = 200 };
 
@@ -21,7 +22,7 @@ struct work {
 	struct runspec *spec; /* of effect.target; NULL when that is none */
 	bool begun, ended;
 	struct ask *ask;
-	struct fetch *fetch;
+	struct http_call *fetch;
 	bool in_slots; /* the effect's id is a ticket of slots */
 	/* a row of hooks */
 	const struct runspec_hooks *hooks;
@@ -72,6 +73,8 @@ struct host {
 	struct driver *driver;
 	struct asks *asks;
 	struct slots *slots;
+	struct http_client *http;
+	struct rest *rest;
 	const char **urls; /* NULL: no coordinator said so far */
 	struct work *works;
 	struct program *programs;

@@ -147,7 +147,8 @@ static void begin_health(struct program *p, int64_t healthy_since_ms)
 	const struct health_callbacks cb = {
 		.arg = p, .changed = on_health_changed, .dead = on_dead, .run = run_command};
 	p->unmeasured[0] = '\0';
-	if (health_open(&p->health, p->host->loop, &p->spec, healthy_since_ms, &cb, &e) != E_OK) {
+	if (health_open(&p->health, p->host->loop, p->host->http, &p->spec, healthy_since_ms, &cb, &e) !=
+	    E_OK) {
 		p->health = NULL;
 		not_measured(p, &e);
 	}

@@ -86,7 +86,7 @@ static void after_hooks(struct work *w)
 		return;
 	}
 	w->deadline_ms = now_of(w) + deadline_of(p);
-	if (probe_open(&w->start_probe, w->host->loop, &p->config, &cb, &e) != E_OK)
+	if (probe_open(&w->start_probe, w->host->loop, w->host->http, &p->config, &cb, &e) != E_OK)
 		work_end(w, e.code, STEP_CAUSE_INFRA, "start: %s", e.text);
 	else
 		look_in(w, deadline_of(p));
@@ -125,11 +125,23 @@ static void judge(struct work *w, const struct health_view *v, int64_t now)
 		proven(w, v);
 	else if (v->state == HEALTH_HEALTHY)
 		look_in(w, good_at - now);
+	else if (now >= w->deadline_ms && v->untried[0] != '\0')
+		work_end(w, E_TIMEOUT, STEP_CAUSE_INFRA, "its health cannot be measured: %s", v->untried);
 	else if (now >= w->deadline_ms)
 		work_end(w, E_TIMEOUT, STEP_CAUSE_VERSION, "not healthy within %lld s: %s",
 			 (long long)(w->deadline_ms - w->began_ms) / 1000, v->why);
 	else
 		look_in(w, w->deadline_ms - now);
+}
+
+static void not_started(struct work *w)
+{
+	const char *untried = probe_untried(w->start_probe);
+	if (untried[0] != '\0')
+		work_end(w, E_TIMEOUT, STEP_CAUSE_INFRA, "its start cannot be measured: %s", untried);
+	else
+		work_end(w, E_TIMEOUT, STEP_CAUSE_VERSION, "the start probe did not pass within %lld s",
+			 (long long)deadline_of(&w->spec->start) / 1000);
 }
 
 void prove_look(struct work *w)
@@ -140,9 +152,7 @@ void prove_look(struct work *w)
 		return;
 	if (!w->started) {
 		if (w->start_probe != NULL && now >= w->deadline_ms)
-			work_end(w, E_TIMEOUT, STEP_CAUSE_VERSION,
-				 "the start probe did not pass within %lld s",
-				 (long long)deadline_of(&w->spec->start) / 1000);
+			not_started(w);
 		return;
 	}
 	if (p->health == NULL && p->unmeasured[0] != '\0') {

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/known.h"
 #include "agent/link/link.h"
+#include "base/err.h"
 #include "base/rng.h"
 #include "proto/envelope.h"
 #include "sys/log.h"
@@ -17,6 +19,9 @@ enum asked { ASKED_NOTHING = 0, ASKED_HELLO, ASKED_REPORT, ASKED_STATUS };
 struct talk {
 	uv_loop_t *loop;
 	const struct bundle *bundle;
+	const char *dir;
+	struct known known;
+	struct arena known_strings;
 	struct host *host;
 	struct driver *driver;
 	struct agent_boot_id boot;
@@ -193,12 +198,52 @@ static void go_on(struct talk *t)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+/* Beside those that have been named there are those of the bundle: it may be newer than what was said last.
+ */
+static int dial_known(struct talk *t, struct err *e)
+{
+	struct arena a;
+	arena_init(&a);
+	int rc = link_coordinators(t->link, known_dial(&a, &t->known, t->bundle), e);
+	arena_done(&a);
+	return rc;
+}
+
+/* Each Welcome says it; what is new is kept for the next start. A coordinator of before names nobody. */
+static void learn(struct talk *t, const Wavetrain__Agent__Welcome *m)
+{
+	struct arena a;
+	struct known k;
+	struct err e;
+	arena_init(&a);
+	int rc = known_take(&a, m->coordinators, m->n_coordinators, m->artifact_urls, m->n_artifact_urls, &k,
+			    &e);
+	bool is_new = rc == E_OK && k.nr > 0 && !known_same(&k, &t->known);
+	if (is_new) {
+		arena_reset(&t->known_strings);
+		rc = known_take(&t->known_strings, m->coordinators, m->n_coordinators, m->artifact_urls,
+				m->n_artifact_urls, &t->known, &e);
+	}
+	if (rc == E_OK && is_new)
+		rc = dial_known(t, &e);
+	if (rc == E_OK && is_new)
+		rc = known_save(t->dir, t->bundle, &t->known, &e);
+	if (rc != E_OK)
+		log_warn("coordinators",
+			 "the list that was said is not kept, a restart begins with the one before: %s",
+			 e.text);
+	else if (is_new)
+		log_info("coordinators", "%zu of the cluster are known and kept", k.nr);
+	arena_done(&a);
+}
+
 static void on_welcome(struct talk *t, const Wavetrain__Agent__Welcome *m)
 {
 	struct err e;
 	t->greeted = true;
 	t->poll_wait_ms = m->poll_wait_ms != 0 ? m->poll_wait_ms : t->bundle->poll_wait_ms;
 	host_sources(t->host, m->artifact_urls, m->n_artifact_urls);
+	learn(t, m);
 	if (driver_acked(t->driver, m->acked_chunk, &e) != E_OK)
 		log_warn("spool", "%s", e.text);
 	t->sent_chunk = driver_acked_chunk(t->driver);
@@ -236,8 +281,28 @@ static void on_ack(struct talk *t, const Wavetrain__Agent__ReportAck *m)
 	t->news = t->changed = true; /* more may wait, and what is said now counts */
 }
 
+/*
+ * Nothing of what we said was looked at, and nothing is lost: orders are in the journal, reports in the spool
+ * until they are acknowledged, and the next coordinator is asked for what comes after the last order. on_down
+ * tells people where it goes and when.
+ */
+static void go_to_leader(struct talk *t, const Wavetrain__Agent__Problem *m)
+{
+	enum { RETRY_MOST_MS = 60 * 1000 };
+	int64_t after = (int64_t)(m->retry_after_ms < RETRY_MOST_MS ? m->retry_after_ms : RETRY_MOST_MS);
+	bool known = bundle_is_address(m->leader);
+	if (!known && m->leader[0] != '\0')
+		log_warn("coordinator",
+			 "the leader it names is no \"host:port\"; the next of the list is dialed");
+	link_leave_for(t->link, known ? m->leader : NULL, after);
+}
+
 static void on_problem(struct talk *t, const Wavetrain__Agent__Problem *m)
 {
+	if (strcmp(m->code, err_name(E_NOT_LEADER)) == 0) {
+		go_to_leader(t, m);
+		return;
+	}
 	log_warn("coordinator", "%.40s: %.200s", m->code, m->text);
 	t->news = true;
 	if (t->greeted)
@@ -293,7 +358,9 @@ static void on_up(void *arg, const char *coordinator)
 static void on_down(void *arg, const char *coordinator, const struct err *why, int64_t next_ms)
 {
 	struct talk *t = arg;
-	log_warn("link", "%s: %s; the next try is in %lld ms", coordinator, why->text, (long long)next_ms);
+	bool named = strncmp(why->text, coordinator, strlen(coordinator)) == 0;
+	log_warn("link", "%s%s%s; the next try is in %lld ms", named ? "" : coordinator, named ? "" : ": ",
+		 why->text, (long long)next_ms);
 	bool was = t->greeted;
 	t->greeted = t->polling = t->waiting = false;
 	t->asked = ASKED_NOTHING;
@@ -339,13 +406,34 @@ void talk_changed(struct talk *t)
 /* ---- opening and closing
  * ----------------------------------------------------------------------------------------------- */
 
+/* What was said before this start, or nothing: then the bundle has to do. */
+static void recall(struct talk *t)
+{
+	struct err e;
+	int rc = known_load(&t->known_strings, t->dir, t->bundle, &t->known, &e);
+	if (rc == E_OK && t->known.urls_nr > 0)
+		host_sources(t->host, (char *const *)(uintptr_t)t->known.urls, t->known.urls_nr);
+	if (rc != E_OK && rc != E_NOT_FOUND)
+		log_warn("coordinators",
+			 "%s; the file is not used, the coordinators of the bundle are dialed, and the first "
+			 "that "
+			 "answers has it written anew",
+			 e.text);
+}
+
 int talk_open(struct talk **out, uv_loop_t *loop, const struct talk_config *cfg, struct err *e)
 {
 	const struct bundle *bundle = cfg->bundle;
 	struct talk *t = calloc(1, sizeof(*t));
 	PRE(t != NULL);
-	*t = (struct talk){
-		.loop = loop, .bundle = bundle, .host = cfg->host, .driver = cfg->driver, .boot = cfg->boot};
+	*t = (struct talk){.loop = loop,
+			   .bundle = bundle,
+			   .dir = cfg->dir,
+			   .host = cfg->host,
+			   .driver = cfg->driver,
+			   .boot = cfg->boot};
+	arena_init(&t->known_strings);
+	recall(t);
 	rng_seed(&t->rng, cfg->seed);
 	t->request_id = uv_hrtime(); /* rises over restarts within one boot */
 	t->opened_ms = (int64_t)uv_now(loop);
@@ -353,7 +441,9 @@ int talk_open(struct talk **out, uv_loop_t *loop, const struct talk_config *cfg,
 	PRE(t->again != NULL);
 	uv_timer_init(loop, t->again);
 	t->again->data = t;
-	const struct link_config c = {.coordinators = bundle->coordinators,
+	struct arena a;
+	arena_init(&a);
+	const struct link_config c = {.coordinators = known_dial(&a, &t->known, bundle),
 				      .tls = {bundle->ca, bundle->cert, bundle->key},
 				      .server_name = bundle->server_name,
 				      .backoff_cap_ms = cfg->reconnect_max_ms,
@@ -365,6 +455,7 @@ int talk_open(struct talk **out, uv_loop_t *loop, const struct talk_config *cfg,
 					  .on_reply = on_reply,
 					  .on_wedged = on_wedged};
 	int rc = link_open(&t->link, loop, &c, &cb, e);
+	arena_done(&a);
 	if (rc != E_OK)
 		talk_close(t, NULL, NULL);
 	else
@@ -383,6 +474,7 @@ static void on_link_closed(void *arg)
 	if (t->closed != NULL)
 		t->closed(t->closed_arg);
 	uv_close((uv_handle_t *)t->again, on_timer_closed);
+	arena_done(&t->known_strings);
 	free(t);
 }
 

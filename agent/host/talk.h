@@ -10,7 +10,8 @@
 struct talk;
 
 struct talk_config {
-	const struct bundle *bundle; /* these three must outlive it */
+	const struct bundle *bundle; /* these four must outlive it */
+	const char *dir;	     /* the agent's own: what coordinators there are is kept in it */
 	struct host *host;
 	struct driver *driver;
 	struct agent_boot_id boot;

@@ -33,6 +33,9 @@ struct link {
 	struct link_callbacks callbacks;
 	char *coordinators[COORDINATORS_MAX + 1];
 	size_t coordinators_nr, current;
+	char visited[ADDRESS_CAP]; /* is dialed instead of the current one: who leads, though not of the list
+				    */
+	char leader[ADDRESS_CAP];  /* is dialed next; empty: the one after the current one */
 	char *server_name, *ca, *cert, *key;
 	enum link_state state;
 	struct attempt *attempt;
@@ -40,6 +43,7 @@ struct link {
 	uv_timer_t timer; /* back-off, dial limit or close limit, by state */
 	struct rng rng;
 	unsigned failures; /* in a row, without a healthy session between */
+	unsigned referred; /* to a leader, likewise */
 	uint64_t up_since;
 	uint64_t last_call; /* when the last message was given to libnng */
 	bool close_waits;   /* CLOSING, but the socket is left a moment more */
@@ -67,15 +71,21 @@ static void set_timer(struct link *l, int64_t ms)
 
 static const char *coordinator(const struct link *l)
 {
-	return l->coordinators[l->current];
+	return l->visited[0] != '\0' ? l->visited : l->coordinators[l->current];
 }
 
 /* stopping ---------------------------------------- */
 
-static void link_free(struct link *l)
+static void free_coordinators(struct link *l)
 {
 	for (size_t i = 0; i < l->coordinators_nr; i++)
 		free(l->coordinators[i]);
+	l->coordinators_nr = 0;
+}
+
+static void link_free(struct link *l)
+{
+	free_coordinators(l);
 	free(l->server_name);
 	free(l->ca);
 	free(l->cert);
@@ -106,17 +116,23 @@ static void stop(struct link *l)
 
 /* sessions end ---------------------------------------- */
 
-/* How long to wait before the next dial; a session that was healthy forgives the failures before it. */
+/*
+ * How long to wait before the next dial; a session that was healthy forgives the failures before it. Who is
+ * sent to a leader has found a cluster that works: it waits little, whatever came before, and never so long
+ * that the leader would think it lost.
+ */
 static int64_t next_wait(struct link *l)
 {
-	bool was_up = l->state == LINK_UP;
+	const struct link_config *c = &l->config;
+	bool was_up = l->state == LINK_UP, to_leader = l->leader[0] != '\0';
+	unsigned *n = to_leader ? &l->referred : &l->failures;
 
-	if (was_up && uv_now(l->loop) - l->up_since >= (uint64_t)l->config.healthy_ms)
-		l->failures = 0;
-	int64_t wait =
-		rng_full_jitter_ms(&l->rng, l->failures, l->config.backoff_base_ms, l->config.backoff_cap_ms);
-	if (l->failures < 32)
-		l->failures++;
+	if (was_up && uv_now(l->loop) - l->up_since >= (uint64_t)c->healthy_ms)
+		l->failures = l->referred = 0;
+	int64_t wait = rng_full_jitter_ms(&l->rng, *n, c->backoff_base_ms,
+					  to_leader ? c->referred_cap_ms : c->backoff_cap_ms);
+	if (*n < 32)
+		(*n)++;
 	return wait;
 }
 
@@ -164,6 +180,29 @@ static void end_with(struct link *l, int code, const char *what)
 	end(l, 0, &e);
 }
 
+static bool find(const struct link *l, const char *address, size_t *at)
+{
+	for (size_t i = 0; i < l->coordinators_nr; i++)
+		if (strcmp(l->coordinators[i], address) == 0) {
+			*at = i;
+			return true;
+		}
+	return false;
+}
+
+/* The leader that we were sent to, or the next of the list. */
+static void choose_next(struct link *l)
+{
+	char to[ADDRESS_CAP];
+
+	memcpy(to, l->leader, sizeof(to));
+	l->leader[0] = l->visited[0] = '\0';
+	if (to[0] == '\0')
+		l->current = (l->current + 1) % l->coordinators_nr;
+	else if (!find(l, to, &l->current))
+		memcpy(l->visited, to, sizeof(to));
+}
+
 static void on_closed(struct link *l)
 {
 	uv_thread_join(&l->attempt->close_thread);
@@ -173,7 +212,7 @@ static void on_closed(struct link *l)
 		stop(l);
 		return;
 	}
-	l->current = (l->current + 1) % l->coordinators_nr;
+	choose_next(l);
 	move(l, LINK_WAITING);
 	set_timer(l, l->next_ms);
 }
@@ -359,6 +398,7 @@ static void set_config(struct link *l, const struct link_config *config)
 	l->server_name = copy(config->server_name);
 	DEFAULT(c->backoff_base_ms, 500);
 	DEFAULT(c->backoff_cap_ms, 60 * 1000);
+	DEFAULT(c->referred_cap_ms, 10 * 1000);
 	DEFAULT(c->healthy_ms, 60 * 1000);
 	DEFAULT(c->dial_timeout_ms, 15 * 1000);
 	DEFAULT(c->send_timeout_ms, 5 * 1000);
@@ -368,17 +408,35 @@ static void set_config(struct link *l, const struct link_config *config)
 	DEFAULT(c->reply_max, 1024 * 1024);
 }
 
+static bool is_address(const char *s)
+{
+	return strchr(s, ':') != NULL && strlen(s) < ADDRESS_CAP;
+}
+
+static int check_coordinators(const char *const *list, struct err *e)
+{
+	size_t nr = 0;
+
+	for (; list[nr]; nr++) {
+		if (nr == COORDINATORS_MAX)
+			return err_set(e, E_TOO_LARGE, "link: more than %d coordinators", COORDINATORS_MAX);
+		if (!is_address(list[nr]))
+			return err_set(e, E_INVALID, "link: '%.64s' is not host:port", list[nr]);
+	}
+	if (nr == 0)
+		return err_set(e, E_INVALID, "link: no coordinator to dial; give at least one host:port");
+	return E_OK;
+}
+
 static int set_coordinators(struct link *l, const char *const *list, struct err *e)
 {
-	for (; *list; list++) {
-		if (l->coordinators_nr == COORDINATORS_MAX)
-			return err_set(e, E_TOO_LARGE, "link: more than %d coordinators", COORDINATORS_MAX);
-		if (!strchr(*list, ':') || strlen(*list) >= ADDRESS_CAP)
-			return err_set(e, E_INVALID, "link: '%.64s' is not host:port", *list);
+	int rc = check_coordinators(list, e);
+
+	if (rc)
+		return rc;
+	free_coordinators(l);
+	for (; *list; list++)
 		l->coordinators[l->coordinators_nr++] = copy(*list);
-	}
-	if (l->coordinators_nr == 0)
-		return err_set(e, E_INVALID, "link: no coordinator to dial; give at least one host:port");
 	return E_OK;
 }
 
@@ -455,6 +513,44 @@ void link_leave(struct link *l, int64_t retry_after_ms)
 		return;
 	err_set(&e, E_UNAVAILABLE, "%s asked us to leave", coordinator(l));
 	end(l, retry_after_ms > 0 ? retry_after_ms : 1, &e);
+}
+
+void link_leave_for(struct link *l, const char *leader, int64_t retry_after_ms)
+{
+	bool known = leader != NULL && is_address(leader);
+	struct err e;
+
+	if (l->state != LINK_UP)
+		return;
+	if (known && strcmp(leader, coordinator(l)) == 0) {
+		memcpy(l->leader, leader, strlen(leader) + 1);
+		err_set(&e, E_NOT_LEADER, "%s was elected and is not ready to lead its cluster yet", leader);
+	} else if (known) {
+		memcpy(l->leader, leader, strlen(leader) + 1);
+		err_set(&e, E_NOT_LEADER, "%s does not lead its cluster and sends us to %s, which does",
+			coordinator(l), leader);
+	} else
+		err_set(&e, E_NOT_LEADER,
+			"%s does not lead its cluster and knows nobody who does (an election?)",
+			coordinator(l));
+	end(l, retry_after_ms > 0 ? retry_after_ms : 1, &e);
+}
+
+/* Where we are, or go now, stays the one that is spoken of, in the new list or beside it. */
+int link_coordinators(struct link *l, const char *const *list, struct err *e)
+{
+	char here[ADDRESS_CAP];
+
+	memcpy(here, coordinator(l), strlen(coordinator(l)) + 1);
+	int rc = set_coordinators(l, list, e);
+	if (rc)
+		return rc;
+	l->visited[0] = '\0';
+	if (!find(l, here, &l->current)) {
+		l->current = rng_below(&l->rng, l->coordinators_nr);
+		memcpy(l->visited, here, sizeof(here));
+	}
+	return E_OK;
 }
 
 void link_close(struct link *l, void (*closed)(void *arg), void *arg)

@@ -34,6 +34,8 @@ struct link_config {
 	const char *server_name;  /* what the certificates must be for; NULL: each coordinator's own host */
 	int64_t backoff_base_ms;  /* [500] waits are uniform in [0, min(cap, base * 2^n)] */
 	int64_t backoff_cap_ms;	  /* [60 000] */
+	int64_t referred_cap_ms;  /* [10 000] the same for a coordinator that another one named as the leader
+				   */
 	int64_t healthy_ms;	  /* [60 000] a session this long resets n */
 	int64_t dial_timeout_ms;  /* [15 000] from dialing to a working session */
 	int64_t send_timeout_ms;  /* [5 000] */
@@ -73,5 +75,16 @@ must_check int link_request(struct link *l, const void *bytes, size_t len);
 /* Leave this coordinator, as it asked for ("try another", "retry after"): the next is dialed after
  * `retry_after_ms` and the usual jitter. Nothing happens when no session is up. */
 void link_leave(struct link *l, int64_t retry_after_ms);
+/*
+ * Leave this coordinator because it does not lead, for `leader` ("host:port", copied; need not be in the
+ * list): it is dialed after `retry_after_ms` and a jitter of its own, which begins at the base however long
+ * was waited before, and grows while one coordinator sends us to the next. If it cannot be reached the list
+ * goes on. NULL or not an address: the leader is not known, and the next of the list is dialed as by
+ * link_leave. Nothing happens when no session is up.
+ */
+void link_leave_for(struct link *l, const char *leader, int64_t retry_after_ms);
+/* Other coordinators to dial from now on, NULL-terminated, copied; a session that is up stays. E_INVALID,
+ * E_TOO_LARGE: the list cannot be used, and the one before stays. */
+must_check int link_coordinators(struct link *l, const char *const *list, struct err *e);
 
 #endif

@@ -1,13 +1,12 @@
 #include "agent/steps/probe.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/curlloop.h"
+#include "sys/log.h"
 
-enum { URL_CAP = 1024, WHY_CAP = 160 };
+enum { URL_CAP = HTTP_PATH_CAP };
 
 struct probe {
 	uv_loop_t *loop;
@@ -15,10 +14,10 @@ struct probe {
 	struct probe_callbacks cb;
 	struct probe_score score;
 	char url[URL_CAP];
-	struct curlloop *curl;
-	CURL *easy;
-	struct curlloop_transfer transfer;
-	bool trying; /* the transfer is under way, or a command runs */
+	struct http_client *http;
+	struct http_call *call; /* the try under way; NULL: none, or a command */
+	bool trying;
+	char untried[160]; /* why the last try could not be made; "" when it was */
 	uv_timer_t next_timer;
 	bool closing;
 };
@@ -53,6 +52,7 @@ static void end_try(struct probe *p, bool passed, const char *why)
 {
 	enum probe_verdict before = p->score.verdict;
 	p->trying = false;
+	p->untried[0] = '\0';
 	uv_update_time(p->loop);
 	probe_score_add(&p->score, &p->config, passed, (int64_t)uv_now(p->loop));
 	uv_timer_start(&p->next_timer, on_next, (uint64_t)p->config.interval_ms, 0);
@@ -70,25 +70,30 @@ void probe_answer(struct probe *p, bool passed, const char *why)
 /* ---- one try
  * ------------------------------------------------------------------------------------------------------- */
 
-static void judge(void *arg, CURLcode code)
+/* Where it could not be tried, nothing is known of the program, and it is tried again. */
+static void on_attempted(void *arg, int code, const char *why)
 {
 	struct probe *p = arg;
-	char why[WHY_CAP] = "";
-	long status = 0;
-	curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);
-	bool passed = code == CURLE_OK;
-	if (!passed) {
-		snprintf(why, sizeof(why), "%.100s: %s", p->url, curl_easy_strerror(code));
-	} else if (p->config.kind == PROBE_HTTP) {
-		passed = status >= (long)p->config.status_min && status <= (long)p->config.status_max;
-		snprintf(why, sizeof(why), "%.100s: http %ld", p->url, status);
+	p->call = NULL;
+	if (code == E_OK || code == E_UNAVAILABLE) {
+		end_try(p, code == E_OK, why);
+		return;
 	}
-	end_try(p, passed, why);
+	if (p->untried[0] == '\0')
+		log_warn("probe", "%s: cannot be asked: %s", p->url, why);
+	snprintf(p->untried, sizeof(p->untried), "%s", why);
+	p->trying = false;
+	uv_timer_start(&p->next_timer, on_next, (uint64_t)p->config.interval_ms, 0);
 }
 
-static size_t drop_body(char *bytes, size_t size, size_t nr, void *arg)
+static void attempt(struct probe *p)
 {
-	return size * nr;
+	struct http_attempt a = {.connect_only = p->config.kind == PROBE_TCP,
+				 .timeout_ms = (uint32_t)p->config.timeout_ms,
+				 .status_min = p->config.status_min,
+				 .status_max = p->config.status_max};
+	snprintf(a.url, sizeof(a.url), "%s", p->url);
+	p->call = http_client_attempt(p->http, &a, on_attempted, p);
 }
 
 static void begin_try(struct probe *p)
@@ -97,47 +102,44 @@ static void begin_try(struct probe *p)
 	if (p->config.kind == PROBE_COMMAND)
 		p->cb.run_command(p->cb.arg);
 	else
-		curlloop_start(p->curl, &p->transfer, p->easy);
+		attempt(p);
 }
 
 /* ---- opening and closing
  * ------------------------------------------------------------------------------------------- */
 
-static void set_easy(struct probe *p)
+/* How long the name of this host is that `s` begins with: 127.*, localhost or [::1]; 0 when it is none. */
+static size_t this_host(const char *s)
 {
-	CURL *c = p->easy;
-	curl_easy_setopt(c, CURLOPT_URL, p->url);
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http");
-	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)p->config.timeout_ms);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, drop_body);
-	curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L); /* each try proves that new connections are accepted */
-	curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, "wavetrain-probe");
-	if (p->config.kind == PROBE_TCP)
-		curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+	if (strncmp(s, "127.", 4) == 0)
+		return strspn(s, "0123456789.");
+	if (strncmp(s, "localhost", 9) == 0)
+		return 9;
+	return strncmp(s, "[::1]", 5) == 0 ? 5 : 0;
 }
 
-static bool is_loopback(const char *host)
+/* "http://HOST", then perhaps a port, then perhaps more. What else a URL may be is refused; wavetrain-http
+ * looks again, as libcurl understands it. */
+static bool is_of_this_host(const char *url)
 {
-	struct in_addr v4;
-	return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-	       (inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127);
+	size_t scheme = strlen("http://"), host = 0;
+	if (strncmp(url, "http://", scheme) == 0)
+		host = this_host(url + scheme);
+	if (host == 0)
+		return false;
+	const char *at = url + scheme + host;
+	if (*at == ':')
+		at += 1 + strspn(at + 1, "0123456789");
+	return *at == '\0' || *at == '/' || *at == '?';
 }
 
-/* Host of the URL is this host, as curl understands the URL. */
 static int check_url(const struct probe *p, struct err *e)
 {
-	char *host = NULL;
-	CURLU *u = curl_url();
-	PRE(u != NULL);
-	bool ok = curl_url_set(u, CURLUPART_URL, p->url, 0) == CURLUE_OK &&
-		  curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK && is_loopback(host);
-	curl_free(host);
-	curl_url_cleanup(u);
-	if (ok)
+	if (is_of_this_host(p->url))
 		return E_OK;
 	return err_set(e, E_INVALID,
-		       "probe %s: not an address of this host; use 127.0.0.1, [::1] or localhost", p->url);
+		       "probe %.100s: not an address of this host; use 127.0.0.1, [::1] or localhost",
+		       p->url);
 }
 
 static void fill_defaults(struct probe_config *c)
@@ -173,22 +175,19 @@ static void start_timer(struct probe *p)
 	uv_timer_start(&p->next_timer, on_next, 0, 0);
 }
 
-int probe_open(struct probe **out, uv_loop_t *loop, const struct probe_config *config,
-	       const struct probe_callbacks *callbacks, struct err *e)
+int probe_open(struct probe **out, uv_loop_t *loop, struct http_client *http,
+	       const struct probe_config *config, const struct probe_callbacks *callbacks, struct err *e)
 {
 	struct probe *p = calloc(1, sizeof(*p));
 	PRE(p != NULL);
 	p->loop = loop;
+	p->http = http;
 	p->cb = *callbacks;
 	int rc = take_config(p, config, e);
 	if (rc != E_OK) {
 		free(p);
 		return rc;
 	}
-	p->curl = curlloop_open(loop);
-	p->easy = curlloop_easy_new();
-	p->transfer = (struct curlloop_transfer){.done = judge, .ctx = p};
-	set_easy(p);
 	start_timer(p);
 	*out = p;
 	return E_OK;
@@ -205,6 +204,11 @@ const struct probe_score *probe_score_of(const struct probe *p)
 	return &p->score;
 }
 
+const char *probe_untried(const struct probe *p)
+{
+	return p->untried;
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
 	struct probe *p = h->data;
@@ -216,8 +220,6 @@ void probe_close(struct probe *p)
 	if (p == NULL || p->closing)
 		return;
 	p->closing = true;
-	curlloop_stop(p->curl, &p->transfer);
-	curl_easy_cleanup(p->easy);
-	curlloop_close(p->curl);
+	http_call_drop(p->call);
 	uv_close((uv_handle_t *)&p->next_timer, on_timer_closed);
 }

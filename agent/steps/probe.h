@@ -1,14 +1,14 @@
 /*
- * probe.h: one probe of a program, repeated until closed: HTTP or TCP on loopback through libcurl, or a
- * command that the owner runs (exec). Judges by thresholds in a row. All on the loop's thread; callbacks come
- * from the loop only.
+ * probe.h: one probe of a program, repeated until closed: HTTP or TCP on loopback through wavetrain-http, or
+ * a command that the owner runs (exec). Judges by thresholds in a row. All on the loop's thread; callbacks
+ * come from the loop only.
  */
 #ifndef STEPS_PROBE_H
 #define STEPS_PROBE_H
 
 #include <uv.h>
 
-#include "base/err.h"
+#include "agent/http/client.h"
 
 struct probe;
 
@@ -48,13 +48,18 @@ struct probe_callbacks {
 	void (*run_command)(void *arg);
 };
 
-/* The first try starts at once. E_INVALID: not loopback, or a field out of range. */
-must_check int probe_open(struct probe **out, uv_loop_t *loop, const struct probe_config *config,
-			  const struct probe_callbacks *callbacks, struct err *e);
+/* The first try starts at once. `http` outlives the probe; a COMMAND does without. E_INVALID: not loopback,
+ * or a field out of range. */
+must_check int probe_open(struct probe **out, uv_loop_t *loop, struct http_client *http,
+			  const struct probe_config *config, const struct probe_callbacks *callbacks,
+			  struct err *e);
 void probe_answer(struct probe *p, bool passed, const char *why);
 void probe_forget(
 	struct probe *p); /* its verdict and the row it stands in: as if it were asked for the first time */
 const struct probe_score *probe_score_of(const struct probe *p);
+/* Why the last try could not be made, which says nothing of the program; "" when it was made. Valid until the
+ * loop turns. */
+const char *probe_untried(const struct probe *p);
 /* No callback comes after this; the memory is freed by the loop's next turns. NULL-safe. */
 void probe_close(struct probe *p);
 

@@ -176,7 +176,8 @@ static enum MHD_Result request_cb(void *arg, struct MHD_Connection *c, const cha
 		return MHD_YES;
 	}
 	if (!may_read(h, c))
-		return answer_text(c, MHD_HTTP_FORBIDDEN, "show the certificate of a host of this cluster\n");
+		return answer_text(c, MHD_HTTP_FORBIDDEN,
+				   "show the certificate of a host or coordinator of this cluster\n");
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return answer_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
 	if (strncmp(url, prefix, strlen(prefix)) != 0 || !digest_parse(&d, url + strlen(prefix)))

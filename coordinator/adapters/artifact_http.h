@@ -1,8 +1,8 @@
 /*
- * artifact_http.h: artifacts for agents over HTTPS, by libmicrohttpd on the caller's loop: GET and HEAD of
- * /v1/artifacts/<sha256 hex>, with Range, from a file descriptor. Both sides show certificates of the
- * cluster's CA, and the owner says which of them may read: that of a removed host is still of the CA. Loop
- * thread only.
+ * artifact_http.h: artifacts for agents and other coordinators over HTTPS, by libmicrohttpd on the caller's
+ * loop: GET and HEAD of /v1/artifacts/<sha256 hex>, with Range, from a file descriptor. Both sides show
+ * certificates of the cluster's CA, and the owner says which of them may read: that of a removed host is
+ * still of the CA. Loop thread only.
  */
 #ifndef ADAPTERS_ARTIFACT_HTTP_H
 #define ADAPTERS_ARTIFACT_HTTP_H

@@ -137,6 +137,10 @@ struct admin_backend_ops {
 	void (*upload_finish)(void *b, void *upload, const struct release *release, admin_uploaded_fn *done,
 			      void *arg);
 	void (*upload_cancel)(void *b, void *upload);
+	/* Is the archive on this coordinator? May be NULL: then what was pushed once is taken to be. */
+	bool (*is_here)(void *b, const struct digest *d);
+	/* On how many coordinators an archive is known to lie, and how many there are. May be NULL. */
+	void (*copies)(void *b, const struct digest *d, unsigned *known, unsigned *of);
 	/*
 	 * The cluster of coordinators. All or none of these; NULL: E_UNSUPPORTED. follows: NULL when this one
 	 * leads, else who does, as a phrase in `a`. token: a new secret's hash, and the token as text.

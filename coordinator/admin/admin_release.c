@@ -28,14 +28,24 @@ static bool check_push(struct admin_conn *c, const Admin__ReleaseArgs *args, str
 	return true;
 }
 
-/* A version means the same bytes for ever: pushing the same again is success, other bytes are refused. */
+static bool is_missing(struct admin_conn *c, const struct digest *d)
+{
+	return ADMIN_OPS(c)->is_here != NULL && !ADMIN_OPS(c)->is_here(ADMIN_B(c), d);
+}
+
+/* A version means the same bytes for ever: pushing the same again is success, other bytes are refused. But
+ * the same bytes are taken when they are not here (lost, or not mirrored yet): a push that succeeded means
+ * that they are. */
 static bool answer_existing(struct admin_conn *c, const struct admin_release_meta *m)
 {
 	struct release r;
 	char hex[DIGEST_HEX_CAP];
 	if (view_release(ADMIN_STATE(c), &c->arena, &m->app, &m->version, &r) != E_OK)
 		return false;
-	if (digest_eq(&r.artifact, &m->digest))
+	bool same = digest_eq(&r.artifact, &m->digest);
+	if (same && is_missing(c, &m->digest))
+		return false;
+	if (same)
 		admin_done(c, 0, "release %s %s is already stored", m->app.s, m->version.s);
 	else
 		admin_fail(c, E_EXISTS, "push under a new version",
@@ -240,6 +250,8 @@ static void fill_row(struct release_rows *rows, Admin__Release *row, const struc
 	row->tests_failed = r->build.tests_failed;
 	row->created_at_ms = r->created_at.v;
 	row->created_by = arena_strdup(a, r->created_by);
+	if (ADMIN_OPS(rows->c)->copies != NULL)
+		ADMIN_OPS(rows->c)->copies(ADMIN_B(rows->c), &r->artifact, &row->copies, &row->coordinators);
 }
 
 static void flush_releases(struct release_rows *rows)

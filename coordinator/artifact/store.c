@@ -11,7 +11,6 @@
 #include <utlist.h>
 
 #include "sys/digest.h"
-#include "sys/fsio.h"
 
 struct artifact_store {
 	char root[FSIO_PATH_CAP - 96];
@@ -77,6 +76,13 @@ int artifact_store_fd(const struct artifact_store *s, const struct digest *d, st
 	if (fd < 0)
 		err_sys(e, errno == ENOENT ? E_NOT_FOUND : E_IO, errno, "artifact %s", path);
 	return fd;
+}
+
+void artifact_store_folders(const struct artifact_store *s, char whole[FSIO_PATH_CAP],
+			    char partial[FSIO_PATH_CAP])
+{
+	snprintf(whole, FSIO_PATH_CAP, "%s/sha256", s->root);
+	snprintf(partial, FSIO_PATH_CAP, "%s/partial", s->root);
 }
 
 int artifact_store_delete(struct artifact_store *s, const struct digest *d, struct err *e)

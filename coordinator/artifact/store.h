@@ -1,14 +1,15 @@
 /*
  * store.h: archives by digest: <root>/sha256/<hex>, complete ones only; <root>/partial/<hex> while bytes
- * still come. A broken upload goes on where it stopped. What does not have the digest it was announced with
- * never gets a name. One upload of a digest at a time: two would write one file. Blocking; one thread, but
- * for finish.
+ * still come (<hex>.partial when they are fetched from another coordinator). A broken upload goes on where it
+ * stopped. What does not have the digest it was announced with never gets a name. One upload of a digest at a
+ * time: two would write one file. Blocking; one thread, but for finish.
  */
 #ifndef ARTIFACT_STORE_H
 #define ARTIFACT_STORE_H
 
 #include "base/err.h"
 #include "base/ids.h"
+#include "sys/fsio.h"
 
 struct artifact_store;
 struct artifact_upload;
@@ -21,6 +22,10 @@ void artifact_store_close(struct artifact_store *s);
 bool artifact_store_has(const struct artifact_store *s, const struct digest *d);
 /* A descriptor for reading, the caller's to close; -1 with E_NOT_FOUND. */
 int artifact_store_fd(const struct artifact_store *s, const struct digest *d, struct err *e);
+/* Where whole archives lie, by their digest in hex, and where what is not whole does: for the download of one
+ * into here, which verifies it before it gives it its name (sys/fetch.h). */
+void artifact_store_folders(const struct artifact_store *s, char whole[FSIO_PATH_CAP],
+			    char partial[FSIO_PATH_CAP]);
 must_check int artifact_store_delete(struct artifact_store *s, const struct digest *d, struct err *e);
 
 /*

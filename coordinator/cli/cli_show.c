@@ -180,6 +180,14 @@ static void show_hosts(struct show *s, const Admin__Hosts *m)
 		  "No hosts yet. Add one: wavetrain agents add HOST --region REGION --out FOLDER");
 }
 
+/* Alone a coordinator is no news. */
+static void show_copies(struct show *s, const Admin__Release *r)
+{
+	if (s->c->args.row->id == CMD_RELEASE_SHOW && r->coordinators > 1)
+		buf_printf(s->out, "The archive lies on %u of %u coordinators.\n", r->copies,
+			   r->coordinators);
+}
+
 static void show_releases(struct show *s, const Admin__Releases *m)
 {
 	TABLE(s, "APP", "VERSION", "AGE", "SIZE", "DIGEST", "COMMIT", "TESTS", "MARK");
@@ -192,6 +200,8 @@ static void show_releases(struct show *s, const Admin__Releases *m)
 		    hex_text(s, &r->artifact, 6), r->commit[0] ? r->commit : "-", tests, mark);
 	}
 	cli_table_print(&t, s->out, s->c->out.width);
+	for (size_t i = 0; i < m->n_v; i++)
+		show_copies(s, m->v[i]);
 	put_empty(s->out, m->n_v, "No releases yet. Push one: wavetrain release push APP VERSION PATH");
 }
 

@@ -35,6 +35,21 @@ static void on_loaded(void *arg, raft_index last_index)
 	fsm_loaded(arg, last_index);
 }
 
+/* On an error of its own the engine falls silent for good; a process that runs on would look alive. */
+static void stop_if_engine_did(struct consensus *c)
+{
+	char text[768];
+	if (c->closing || c->raft.state != RAFT_UNAVAILABLE)
+		return;
+	snprintf(text, sizeof text,
+		 "the engine stopped (%s; %s). Nothing unwritten was acknowledged. Start again; if it stops "
+		 "again, "
+		 "restore this node from a healthy peer",
+		 c->raft.errmsg[0] ? c->raft.errmsg : "it does not say why",
+		 c->io.errmsg[0] ? c->io.errmsg : "nothing of its storage");
+	on_fatal(c, text);
+}
+
 /* Once per loop turn, before the loop waits: commit, then speak, then hand the engine what was collected. */
 static void on_prepare(uv_prepare_t *h)
 {
@@ -43,6 +58,7 @@ static void on_prepare(uv_prepare_t *h)
 		on_fatal(c, "a file of the log cannot be written, made or closed: disk error. Nothing "
 			    "unwritten was "
 			    "acknowledged. Free or repair the disk, then start again");
+	stop_if_engine_did(c);
 	fsm_commit(c);
 	propose_deliver(c);
 	member_turn(c);

@@ -152,7 +152,9 @@ enum consensus_member_op {
  *   E_INFEASIBLE    too few voters would be left
  *   E_INVALID, E_UNSUPPORTED (this node does not listen for peers)
  *
- * `done` may also say E_TIMEOUT: it did not catch up, or did not take the lead; nothing has changed.
+ * `done` may say these too (it looks again before it writes), and E_TIMEOUT: it did not catch up, or did not
+ * take the lead, and nothing has changed; E_UNKNOWN_OUTCOME: list the members. An ADD that ended otherwise
+ * than with E_OK may have left a spare, which gets nothing: the same call goes on with it.
  */
 int consensus_member(struct consensus *c, enum consensus_member_op op, uint64_t id, const char *address,
 		     consensus_done_fn *done, void *arg, struct err *e) must_check;

@@ -127,6 +127,20 @@ static int snap_end(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *
 	return 0;
 }
 
+/* The engine would go on with an empty state. At the start it is told, and says so itself. */
+static void stop_if_running(struct consensus *c, int rv)
+{
+	char text[256];
+	if (!c->guard.started)
+		return;
+	snprintf(text, sizeof text,
+		 "the leader's snapshot cannot be used (%s): install the build that the leader runs; if it "
+		 "is the "
+		 "same, the state on the leader is damaged",
+		 err_text(rv));
+	c->guard.hooks.fatal(c->guard.hooks.arg, text);
+}
+
 static int restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 {
 	struct consensus *c = fsm->data;
@@ -143,8 +157,10 @@ static int restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 		c->dirty = true;
 	}
 	c->restore_failed = rv;
-	if (rv != E_OK)
+	if (rv != E_OK) {
+		stop_if_running(c, rv);
 		return RAFT_CORRUPT;
+	}
 	raft_free(buf->base);
 	return 0;
 }

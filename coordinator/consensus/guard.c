@@ -4,15 +4,21 @@
  *   S3 entries of old terms committed by counting     S4 an answer goes to the leader of another term
  *   S5 a failed write keeps the leadership            S6 a pre-vote rejection carries the requester's term
  *   S7 back-off one index per heartbeat               S8 a follower compacted past prev rejects for ever
- *   S9 uncommitted configurations taken for committed S11 unpadded entries decoded wrong
+ *   S9 uncommitted configurations taken for committed S10 a snapshot that comes while ours is written is lost
+ *   S11 unpadded entries decoded wrong
  *   S14 a write whose submission fails in the callback of the one before is forgotten: its callback never
  * comes
+ *   S15 the only voter leads without a new term       S16 a demoted server's longer log blocks the others
+ *   S17 a server without a vote refuses it for ever   S18 an entry dropped and appended again while it is
+ * held is freed while in use
  */
 #include "coordinator/consensus/guard.h"
 
 #include <stdlib.h>
 
 #include "coordinator/consensus/guard_conf.h"
+#include "coordinator/consensus/guard_held.h"
+#include "coordinator/consensus/guard_members.h"
 
 struct guarded_append {
 	struct raft_io_append req;
@@ -20,7 +26,14 @@ struct guarded_append {
 	struct raft_io_append *theirs;
 	raft_io_append_cb cb;
 	raft_term term;
-	raft_index last;
+	struct guard_held held;
+};
+
+struct guarded_send { /* of entries */
+	struct raft_io_send req;
+	struct raft_io_send *theirs;
+	raft_io_send_cb cb;
+	struct guard_held held;
 };
 
 struct guarded_put {
@@ -36,33 +49,6 @@ static struct guard *guard_of(struct raft_io *io)
 {
 	struct raft *r = io->data;
 	return r->data;
-}
-
-static bool on(const struct guard *g, int rule)
-{
-	return (g->off & GUARD_RULE(rule)) == 0;
-}
-
-/* ---- the engine's log, read only ---- */
-
-static raft_index log_count(const struct raft_log *l)
-{
-	return l->front <= l->back ? l->back - l->front : l->size - l->front + l->back;
-}
-
-static raft_index log_last(const struct raft_log *l)
-{
-	return l->offset + log_count(l);
-}
-
-/* 0 when the entry is not known any more, or not yet. */
-static raft_term log_term(const struct raft_log *l, raft_index index)
-{
-	if (index != 0 && index == l->snapshot.last_index)
-		return l->snapshot.last_term;
-	if (index <= l->offset || index > log_last(l))
-		return 0;
-	return l->entries[(l->front + (index - 1 - l->offset)) % l->size].term;
 }
 
 static void drop_entries(struct raft_append_entries *a)
@@ -101,7 +87,7 @@ static void barrier_done(struct raft_barrier *req, int status)
 static void rule_1_barrier_at_start_of_term(struct guard *g)
 {
 	struct raft *r = g->raft;
-	if (!on(g, 1) || g->closing || r->state != RAFT_LEADER || g->barrier_term == r->current_term)
+	if (!guard_on(g, 1) || g->closing || r->state != RAFT_LEADER || g->barrier_term == r->current_term)
 		return;
 	struct raft_barrier *req = raft_malloc(sizeof *req);
 	if (!req)
@@ -121,9 +107,9 @@ static void rule_1_barrier_at_start_of_term(struct guard *g)
 static void rule_2_count_later(struct guard *g, struct raft_message *m)
 {
 	const struct raft *r = g->raft;
-	if (on(g, 2) && m->type == RAFT_IO_APPEND_ENTRIES_RESULT && r->state == RAFT_LEADER &&
+	if (guard_on(g, 2) && m->type == RAFT_IO_APPEND_ENTRIES_RESULT && r->state == RAFT_LEADER &&
 	    m->append_entries_result.term == r->current_term && m->append_entries_result.rejected == 0 &&
-	    log_term(&r->log, r->last_stored) != r->current_term)
+	    guard_log_term(&r->log, r->last_stored) != r->current_term)
 		m->append_entries_result.last_log_index = 0;
 }
 
@@ -132,7 +118,7 @@ static void rule_2_count_later(struct guard *g, struct raft_message *m)
 /* Rule 3 (S1, S2): neither commit nor acknowledge beyond what this message proved to be the leader's. */
 static void rule_3_cap_incoming(struct guard *g, struct raft_append_entries *a)
 {
-	if (!on(g, 3))
+	if (!guard_on(g, 3))
 		return;
 	g->cap = a->prev_log_index + a->n_entries;
 	g->capped = true;
@@ -152,7 +138,7 @@ static void rule_3_cap_answer(const struct guard *g, struct raft_append_entries_
 static bool rule_4_nobody_to_answer(const struct guard *g, raft_term submitted)
 {
 	const struct raft *r = g->raft;
-	if (!on(g, 4))
+	if (!guard_on(g, 4))
 		return false;
 	return r->current_term != submitted ||
 	       (r->state == RAFT_FOLLOWER && r->follower_state.current_leader.address == NULL);
@@ -163,7 +149,7 @@ static bool rule_4_nobody_to_answer(const struct guard *g, raft_term submitted)
 /* Rule 5 (S5): after a failed write memory and disk disagree; stop before anything false is said. */
 static void rule_5_storage_failed(struct guard *g, const char *what, int rv)
 {
-	if (rv == 0 || g->closing || !on(g, 5))
+	if (rv == 0 || g->closing || !guard_on(g, 5))
 		return;
 	char text[512];
 	snprintf(text, sizeof text,
@@ -195,13 +181,13 @@ static bool busy_writing(const struct guard *g)
 static void rule_6_hold_election(struct guard *g)
 {
 	struct raft *r = g->raft;
-	if (on(g, 6) && r->state == RAFT_FOLLOWER && busy_writing(g))
+	if (guard_on(g, 6) && r->state == RAFT_FOLLOWER && busy_writing(g))
 		r->election_timer_start = r->io->time(r->io);
 }
 
 static bool rule_6_ignore_timeout_now(const struct guard *g, const struct raft_message *m)
 {
-	return on(g, 6) && m->type == RAFT_IO_TIMEOUT_NOW && busy_writing(g);
+	return guard_on(g, 6) && m->type == RAFT_IO_TIMEOUT_NOW && busy_writing(g);
 }
 
 /* ---- rule 7 ---- */
@@ -209,7 +195,7 @@ static bool rule_6_ignore_timeout_now(const struct guard *g, const struct raft_m
 /* Rule 7 (S6, S7): rejections tell what the other side needs: our term, and where our logs surely agree. */
 static void rule_7_helpful_rejections(const struct guard *g, struct raft_message *m)
 {
-	if (!on(g, 7))
+	if (!guard_on(g, 7))
 		return;
 	if (m->type == RAFT_IO_REQUEST_VOTE_RESULT && !m->request_vote_result.vote_granted &&
 	    m->request_vote_result.pre_vote == raft_tribool_true)
@@ -227,110 +213,16 @@ static void rule_7_before_compacted(struct guard *g, struct raft_append_entries 
 {
 	const struct raft *r = g->raft;
 	const struct raft_log *l = &r->log;
-	if (!on(g, 7) || a->term < r->current_term || l->snapshot.last_index == 0 || g->installs > 0)
+	if (!guard_on(g, 7) || a->term < r->current_term || l->snapshot.last_index == 0 || g->installs > 0)
 		return;
-	if (a->prev_log_index >= l->snapshot.last_index || log_term(l, a->prev_log_index) != 0)
+	if (a->prev_log_index >= l->snapshot.last_index || guard_log_term(l, a->prev_log_index) != 0)
 		return;
-	raft_term term = log_term(l, r->commit_index);
+	raft_term term = guard_log_term(l, r->commit_index);
 	if (term == 0)
 		return;
 	drop_entries(a);
 	a->prev_log_index = r->commit_index;
 	a->prev_log_term = term;
-}
-
-/* ---- rule 8 ---- */
-
-/* The first index at which the message contradicts our log; 0 when it does not. */
-static raft_index first_conflict(const struct guard *g, const struct raft_append_entries *a)
-{
-	for (unsigned i = 0; i < a->n_entries; i++) {
-		raft_index index = a->prev_log_index + 1 + i;
-		raft_term ours = log_term(&g->raft->log, index);
-		if (ours != 0 && ours != a->entries[i].term)
-			return index;
-	}
-	return 0;
-}
-
-static void replace_configuration(struct guard *g, const struct guard_conf *c)
-{
-	struct raft *r = g->raft;
-	struct raft_configuration conf;
-	raft_configuration_init(&conf);
-	if (guard_conf_decode(c, &conf) != 0)
-		g->hooks.fatal(g->hooks.arg, "the log holds a damaged membership record; restore this node");
-	raft_configuration_close(&r->configuration);
-	r->configuration = conf;
-	r->configuration_index = c->index;
-	r->configuration_uncommitted_index = 0;
-}
-
-/* Rule 8 (S9): roll back from our copy before the engine looks for an entry that may be compacted. */
-static void rule_8_roll_back(struct guard *g, const struct raft_append_entries *a)
-{
-	struct raft *r = g->raft;
-	if (!on(g, 8) || a->term < r->current_term || r->configuration_uncommitted_index == 0)
-		return;
-	if (log_term(&r->log, a->prev_log_index) != a->prev_log_term && a->prev_log_index != 0)
-		return; /* will be rejected */
-	raft_index conflict = first_conflict(g, a);
-	if (conflict == 0 || r->configuration_uncommitted_index < conflict)
-		return;
-	const struct guard_conf *c = guard_conf_upto(g, conflict - 1);
-	if (c)
-		replace_configuration(g, c);
-}
-
-/* Rule 8 (S9): a snapshot holds the last committed configuration, whatever the engine put there. */
-static void rule_8_committed_in_snapshot(struct guard *g, struct guarded_put *p)
-{
-	const struct guard_conf *c = guard_conf_upto(g, p->snapshot.index);
-	if (!on(g, 8) || p->install || !c || c->index == p->snapshot.configuration_index)
-		return;
-	struct raft_configuration conf;
-	raft_configuration_init(&conf);
-	if (guard_conf_decode(c, &conf) != 0)
-		g->hooks.fatal(g->hooks.arg, "the log holds a damaged membership record; restore this node");
-	p->snapshot.configuration = conf;
-	p->snapshot.configuration_index = c->index;
-	p->own_conf = true;
-}
-
-/* Rule 8 (S9): after a start a configuration above the commit index is not committed, though the engine says
- * so. */
-static void rule_8_mark_uncommitted(struct guard *g)
-{
-	struct raft *r = g->raft;
-	if (!on(g, 8) || r->configuration_uncommitted_index != 0 || r->configuration_index <= r->commit_index)
-		return;
-	const struct guard_conf *c = guard_conf_upto(g, r->commit_index);
-	if (!c)
-		return; /* the first configuration of all: bootstrap */
-	r->configuration_uncommitted_index = r->configuration_index;
-	r->configuration_index = c->index;
-}
-
-static void rule_8_clear_applied(struct guard *g)
-{
-	struct raft *r = g->raft;
-	if (!on(g, 8) || r->configuration_uncommitted_index == 0 ||
-	    r->configuration_uncommitted_index > r->last_applied)
-		return;
-	r->configuration_index = r->configuration_uncommitted_index;
-	r->configuration_uncommitted_index = 0;
-}
-
-static void remember_entry(struct guard *g, raft_index index, const struct raft_entry *e)
-{
-	if (e->type == RAFT_CHANGE && !guard_conf_put(g, index, e->buf.base, e->buf.len))
-		g->hooks.fatal(g->hooks.arg, "out of memory while recording a membership change");
-}
-
-static void remember_snapshot(struct guard *g, const struct raft_snapshot *s)
-{
-	if (!guard_conf_put_decoded(g, s->configuration_index, &s->configuration))
-		g->hooks.fatal(g->hooks.arg, "out of memory while recording the membership of a snapshot");
 }
 
 /* ---- rule 9 ---- */
@@ -353,7 +245,7 @@ static bool same_text(const char *a, const char *b)
 /* Rule 9: a peer speaks only for itself and from its configured address. server_id is that of the link. */
 static bool rule_9_pretends(const struct guard *g, const struct raft_message *m)
 {
-	if (!on(g, 9))
+	if (!guard_on(g, 9))
 		return false;
 	if (m->type == RAFT_IO_REQUEST_VOTE && m->request_vote.candidate_id != m->server_id)
 		return true;
@@ -367,17 +259,85 @@ static bool rule_9_pretends(const struct guard *g, const struct raft_message *m)
  * up. */
 static void rule_10_padded(struct guard *g, const struct raft_entry *e)
 {
-	if (on(g, 10) && e->buf.len % 8 != 0)
+	if (guard_on(g, 10) && e->buf.len % 8 != 0)
 		g->hooks.fatal(g->hooks.arg,
 			       "a log entry is not padded to 8 bytes; this is a bug, please report it");
+}
+
+/* ---- rule 14 ---- */
+
+/*
+ * Rule 14 (S18): an entry that the log dropped while a write or a message still holds it must not come back
+ * before that has ended: the engine counts the holders of both as one and frees memory in use. Until then the
+ * message is a heartbeat; the leader will send the entries again.
+ */
+static void rule_14_not_again_yet(const struct guard *g, struct raft_append_entries *a)
+{
+	if (guard_on(g, 14) && a->n_entries > 0 && guard_held_again(g, a))
+		drop_entries(a);
+}
+
+/* ---- rule 15 ---- */
+
+static bool snapshot_under_way(const struct raft *r)
+{
+	return r->snapshot.pending.term != 0 || r->snapshot.put.data != NULL;
+}
+
+/*
+ * Rule 15 (S10): a snapshot of the leader that comes while we write our own is let fall by the engine without
+ * a word, and the leader waits for its install timeout. Note it, and refuse it once ours is done: the leader
+ * sends it again at once.
+ */
+static void rule_15_note_ignored(struct guard *g, const struct raft_message *m)
+{
+	const struct raft *r = g->raft;
+	const struct raft_install_snapshot *s = &m->install_snapshot;
+	if (guard_on(g, 15) && snapshot_under_way(r) && g->installs == 0 && s->term >= r->current_term) {
+		g->ignored.leader = m->server_id;
+		g->ignored.term = s->term;
+		g->ignored.index = s->last_index;
+	}
+}
+
+static void refusal_sent(struct raft_io_send *req, int status)
+{
+	raft_free(req);
+}
+
+static void send_refusal(struct guard *g)
+{
+	struct raft *r = g->raft;
+	struct raft_io_send *req = raft_malloc(sizeof *req);
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES_RESULT,
+				 .server_id = r->follower_state.current_leader.id,
+				 .server_address = r->follower_state.current_leader.address};
+	m.append_entries_result = (struct raft_append_entries_result){
+		.term = r->current_term, .rejected = g->ignored.index, .last_log_index = r->commit_index};
+	if (req && g->inner.send(r->io, req, &m, refusal_sent) != 0)
+		raft_free(req);
+}
+
+static void rule_15_refuse_ignored(struct guard *g)
+{
+	const struct raft *r = g->raft;
+	if (g->ignored.term == 0 || g->closing || snapshot_under_way(r))
+		return;
+	if (r->state == RAFT_FOLLOWER && r->current_term == g->ignored.term &&
+	    r->follower_state.current_leader.id == g->ignored.leader &&
+	    r->follower_state.current_leader.address)
+		send_refusal(g);
+	g->ignored.term = 0;
 }
 
 /* ---- the vtable ---- */
 
 static void after_event(struct guard *g)
 {
-	rule_8_clear_applied(g);
+	guard_members_mark_committed(g);
+	guard_members_lead_in_a_new_term(g);
 	rule_1_barrier_at_start_of_term(g);
+	rule_15_refuse_ignored(g);
 	if (g->hooks.turned)
 		g->hooks.turned(g->hooks.arg);
 }
@@ -400,15 +360,21 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 	}
 	rule_2_count_later(g, m);
 	if (m->type == RAFT_IO_APPEND_ENTRIES) {
+		rule_14_not_again_yet(g, &m->append_entries);
 		rule_7_before_compacted(g, &m->append_entries);
-		rule_8_roll_back(g, &m->append_entries);
+		guard_members_roll_back(g, &m->append_entries);
 		rule_3_cap_incoming(g, &m->append_entries);
 	}
 	if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+		rule_15_note_ignored(g, m);
 		g->cap = m->install_snapshot.last_index;
-		g->capped = on(g, 3);
+		g->capped = guard_on(g, 3);
 	}
+	struct guard_loan loan = {0};
+	if (m->type == RAFT_IO_REQUEST_VOTE)
+		loan = guard_members_lend_vote(g);
 	g->recv(io, m);
+	guard_members_give_back(g, &loan);
 	g->capped = false;
 	after_event(g);
 }
@@ -431,15 +397,40 @@ static int guarded_load(struct raft_io *io, raft_term *term, raft_id *vote, stru
 	guard_conf_clear(g);
 	raft_index last = *n > 0 ? *start + *n - 1 : 0;
 	if (*snapshot) {
-		remember_snapshot(g, *snapshot);
+		guard_members_remember_snapshot(g, *snapshot);
 		if ((*snapshot)->index > last)
 			last = (*snapshot)->index;
 	}
 	for (size_t i = 0; i < *n; i++)
-		remember_entry(g, *start + i, &(*entries)[i]);
+		guard_members_remember_entry(g, *start + i, &(*entries)[i]);
 	if (g->hooks.loaded)
 		g->hooks.loaded(g->hooks.arg, last);
 	return 0;
+}
+
+static void entries_sent(struct raft_io_send *req, int status)
+{
+	struct guarded_send *s = req->data;
+	guard_held_end(&s->held);
+	if (s->cb)
+		s->cb(s->theirs, status);
+	free(s);
+}
+
+static int send_entries(struct guard *g, struct raft_io_send *req, struct raft_message *m, raft_io_send_cb cb)
+{
+	struct guarded_send *s = calloc(1, sizeof *s);
+	if (!s)
+		return RAFT_NOMEM;
+	*s = (struct guarded_send){.req.data = s, .theirs = req, .cb = cb};
+	guard_held_begin(g, &s->held, m->append_entries.prev_log_index + 1, m->append_entries.n_entries);
+	m->append_entries.n_entries = guard_members_may_send(g, m->server_id, &m->append_entries);
+	int rv = g->inner.send(g->raft->io, &s->req, m, entries_sent);
+	if (rv != 0) {
+		guard_held_end(&s->held);
+		free(s);
+	}
+	return rv;
 }
 
 static int guarded_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
@@ -447,6 +438,8 @@ static int guarded_send(struct raft_io *io, struct raft_io_send *req, const stru
 {
 	struct guard *g = guard_of(io);
 	struct raft_message copy = *m;
+	if (m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.n_entries > 0)
+		return send_entries(g, req, &copy, cb);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
 		if (g->swallow)
 			return RAFT_NOCONNECTION;
@@ -461,10 +454,11 @@ static void append_done(struct raft_io_append *req, int status)
 	struct guarded_append *a = req->data;
 	struct guard *g = a->guard;
 	g->appends--;
+	guard_held_end(&a->held);
 	rule_5_storage_failed(g, "append", status);
 	g->swallow = rule_4_nobody_to_answer(g, a->term);
-	g->cap = a->last;
-	g->capped = on(g, 3);
+	g->cap = a->held.last;
+	g->capped = guard_on(g, 3);
 	a->cb(a->theirs, status);
 	g->swallow = g->capped = false;
 	free(a);
@@ -475,22 +469,20 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
 			  unsigned n, raft_io_append_cb cb)
 {
 	struct guard *g = guard_of(io);
-	raft_index last = log_last(&g->raft->log);
+	raft_index last = guard_log_last(&g->raft->log);
 	for (unsigned i = 0; i < n; i++) {
 		rule_10_padded(g, &entries[i]);
-		remember_entry(g, last - n + 1 + i, &entries[i]);
+		guard_members_remember_entry(g, last - n + 1 + i, &entries[i]);
 	}
 	struct guarded_append *a = calloc(1, sizeof *a);
 	if (!a)
 		return RAFT_NOMEM;
-	*a = (struct guarded_append){.req.data = a,
-				     .guard = g,
-				     .theirs = req,
-				     .cb = cb,
-				     .term = g->raft->current_term,
-				     .last = last};
+	*a = (struct guarded_append){
+		.req.data = a, .guard = g, .theirs = req, .cb = cb, .term = g->raft->current_term};
+	guard_held_begin(g, &a->held, last - n + 1, n);
 	int rv = g->inner.append(io, &a->req, entries, n, append_done);
 	if (rv != 0) {
+		guard_held_end(&a->held);
 		rule_5_storage_failed(g, "append", rv);
 		free(a);
 		return rv;
@@ -504,6 +496,7 @@ static int guarded_set_term(struct raft_io *io, raft_term term)
 	struct guard *g = guard_of(io);
 	int rv = g->inner.set_term(io, term);
 	rule_5_storage_failed(g, "term", rv);
+	g->term = term;
 	return rv;
 }
 
@@ -512,6 +505,8 @@ static int guarded_set_vote(struct raft_io *io, raft_id id)
 	struct guard *g = guard_of(io);
 	int rv = g->inner.set_vote(io, id);
 	rule_5_storage_failed(g, "vote", rv);
+	if (id == g->raft->id)
+		g->stood = g->term;
 	return rv;
 }
 
@@ -521,6 +516,7 @@ static int guarded_truncate(struct raft_io *io, raft_index index)
 	int rv = g->inner.truncate(io, index);
 	rule_5_storage_failed(g, "truncate", rv);
 	guard_conf_cut(g, index);
+	guard_held_drop(g, index);
 	return rv;
 }
 
@@ -535,6 +531,8 @@ static void put_done(struct raft_io_snapshot_put *req, int status)
 	if (p->own_conf)
 		raft_configuration_close(&p->snapshot.configuration);
 	p->cb(p->theirs, status);
+	if (p->install && status == 0)
+		guard_members_installed(g);
 	free(p);
 	after_event(g);
 }
@@ -553,7 +551,7 @@ static int guarded_snapshot_put(struct raft_io *io, unsigned trailing, struct ra
 				  .cb = cb,
 				  .snapshot = *snapshot,
 				  .install = trailing == 0};
-	rule_8_committed_in_snapshot(g, p);
+	p->own_conf = !p->install && guard_members_correct_snapshot(g, &p->snapshot);
 	int rv = g->inner.snapshot_put(io, trailing, &p->req, &p->snapshot, put_done);
 	if (rv != 0) {
 		if (p->own_conf)
@@ -564,7 +562,8 @@ static int guarded_snapshot_put(struct raft_io *io, unsigned trailing, struct ra
 	if (p->install) {
 		g->installs++;
 		guard_conf_cut(g, 0);
-		remember_snapshot(g, snapshot);
+		guard_held_drop(g, 0);
+		guard_members_remember_snapshot(g, snapshot);
 	}
 	return 0;
 }
@@ -588,7 +587,7 @@ void guard_started(struct guard *g)
 {
 	g->started = true;
 	g->raft->io->errmsg[0] = '\0'; /* what was said while the log was read */
-	rule_8_mark_uncommitted(g);
+	guard_members_mark_uncommitted(g);
 	after_event(g);
 }
 

@@ -13,8 +13,9 @@
 
 #include "base/base.h"
 
-#define GUARD_RULE(n) (1u << (n)) /* n is 1..10 */
+#define GUARD_RULE(n) (1u << (n)) /* n is 1..15 */
 
+struct guard_held; /* entries in the hands of a write or a message */
 struct guard_conf; /* one configuration of the log or of a snapshot */
 
 struct guard_hooks {
@@ -35,11 +36,19 @@ struct guard {
 	raft_io_tick_cb tick;
 	raft_io_recv_cb recv;
 	raft_term barrier_term; /* the term whose first barrier is proposed (rule 1) */
+	raft_term term;		/* the last one written */
+	raft_term stood;	/* the last one in which this node voted for itself (rule 11) */
 	unsigned appends;	/* appends in flight */
 	unsigned installs;	/* snapshot installs in flight */
 	raft_index cap;		/* highest index that the answer of now may claim (rule 3) */
 	bool capped, swallow;	/* whether `cap` holds; whether the answer of now is dropped (rule 4) */
 	bool started, closing;
+	struct {
+		raft_id leader;
+		raft_term term; /* 0: none */
+		raft_index index;
+	} ignored;		  /* a snapshot of the leader that the engine let fall (rule 15) */
+	struct guard_held *held;  /* rule 14 */
 	struct guard_conf *confs; /* ascending by index */
 	unsigned n_confs, cap_confs;
 };
@@ -49,5 +58,13 @@ void guard_started(struct guard *g); /* right after raft_start() returned 0 */
 void guard_closing(
 	struct guard *g);	  /* right before raft_close(): cancelled writes are no failures any more */
 void guard_done(struct guard *g); /* after the engine is closed */
+
+/*
+ * Whether raft_add(), raft_assign() and raft_remove() may be called now: this node leads, has committed an
+ * entry of its own term, and no change is under way. The engine does not ask for the second, without which
+ * the changes of two leaders could have majorities that do not meet. Whoever changes members must ask this
+ * first.
+ */
+bool guard_may_change_members(const struct guard *g);
 
 #endif

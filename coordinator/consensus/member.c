@@ -15,11 +15,8 @@
 /* PRESENT_MS: followers answer each heartbeat, so one that was silent this long is away. CAUGHT_UP: entries
  * that may be under way to one that keeps up; the engine then waits for the last of them itself. */
 enum { PRESENT_MS = 3000, CAUGHT_UP = 512 };
-/*
- * A cluster that has grown does not shrink to one voter: below two the simulation of engine and guard still
- * finds replicas that differ (docs/decisions/0005), and until that is understood nobody is led there.
- */
-enum { LEAST_VOTERS = 2 };
+/* One voter is no better than one node, but no worse either: the guard's rules 11 to 13 lead there (0014). */
+enum { LEAST_VOTERS = 1 };
 static const uint64_t highest_possible_id = 9999999999999999999u; /* 19 digits, as in a certificate */
 
 /* ---- what is known ---- */
@@ -188,6 +185,12 @@ static int take_new_address(struct consensus *c, struct raft_server *self, struc
 int member_check_own_address(struct consensus *c, struct err *e)
 {
 	struct raft_server *self = (struct raft_server *)server_of(c, c->cfg.node_id);
+	if (!c->peers && c->raft.configuration.n > 1)
+		return err_set(e, E_INVALID,
+			       "coordinator %llu has %u peers by its log, and nowhere to listen for them: "
+			       "give it its "
+			       "address to listen on, and its certificates",
+			       (unsigned long long)c->cfg.node_id, c->raft.configuration.n - 1);
 	if (!self || strcmp(self->address, c->address) == 0)
 		return E_OK;
 	if (c->raft.configuration.n == 1)
@@ -316,11 +319,10 @@ static int check_leaves(const struct consensus *c, const struct raft_server *s, 
 			       "coordinator %llu leads: hand over the lead first, then ask the new leader",
 			       (unsigned long long)s->id);
 	if (s->role == RAFT_VOTER && voters(c) - 1 < LEAST_VOTERS)
-		return err_set(
-			e, E_INFEASIBLE,
-			"%u voters are left, and this version does not go below %d: add and promote another "
-			"one first",
-			voters(c), LEAST_VOTERS);
+		return err_set(e, E_INFEASIBLE,
+			       "%u voter is left, and %d must be: add and promote another "
+			       "one first",
+			       voters(c), LEAST_VOTERS);
 	return is_silent(c, s->id) ? E_OK : check_others_present(c, s->id, e);
 }
 
@@ -495,6 +497,8 @@ static void begin_change(struct consensus *c)
 		return;
 	}
 	int rc = check_rules(c, m->op, m->id, m->address, &e);
+	if (rc == E_OK && !guard_may_change_members(&c->guard)) /* the barrier made it so */
+		rc = err_set(&e, E_BUSY, "nothing of this term is committed yet; try again");
 	if (rc) {
 		finish(c, rc, e.text);
 		return;

@@ -329,19 +329,30 @@ static void take_plain(struct link *l, const uint8_t *p, size_t n)
 
 /* ---- TLS ---- */
 
+/* A stranger that gives up, or a peer that was stopped meanwhile. */
+static void hung_up(struct link *l)
+{
+	if (l->state == LINK_HANDSHAKE) {
+		l->peers->counters.tls_faults[TLS_FAULT_HUNG_UP]++;
+		link_end(l, l->accepted ? CONSENSUS_LINK_TLS : CONSENSUS_LINK_UNREACHABLE,
+			 "it hung up in the handshake");
+	} else {
+		link_end(l, CONSENSUS_LINK_CLOSED, "");
+	}
+}
+
 static void tls_failed(struct link *l, enum tls_fault fault, const struct err *e)
 {
-	bool early = l->state == LINK_HANDSHAKE || l->state == LINK_HELLO;
-	/* A client in TLS 1.3 is done before the server has looked at its certificate: it is told afterwards.
+	/* A client in TLS 1.3 is done before the server has looked at its certificate: it is told in HELLO.
 	 */
-	if (early && fault != TLS_FAULT_HUNG_UP) {
-		l->peers->counters.tls_faults[fault]++;
-		end_softly(l, CONSENSUS_LINK_TLS, e->text);
+	bool early = l->state == LINK_HANDSHAKE || l->state == LINK_HELLO;
+	if (fault == TLS_FAULT_HUNG_UP) {
+		hung_up(l);
 	} else if (early) {
 		l->peers->counters.tls_faults[fault]++;
-		link_end(l, l->state == LINK_HANDSHAKE ? CONSENSUS_LINK_TLS : CONSENSUS_LINK_CLOSED, e->text);
+		end_softly(l, CONSENSUS_LINK_TLS, e->text);
 	} else {
-		link_end(l, CONSENSUS_LINK_CLOSED, e->text);
+		link_end(l, CONSENSUS_LINK_BROKE, e->text);
 	}
 }
 
@@ -446,16 +457,11 @@ static void take_slice(struct link *l, const uint8_t *p, size_t n)
 
 static void peer_left(struct link *l, ssize_t why)
 {
-	if (l->state == LINK_HANDSHAKE) {
-		l->peers->counters.tls_faults[TLS_FAULT_HUNG_UP]++;
-		link_end(l, CONSENSUS_LINK_TLS, "the peer hung up in the handshake");
-	} else if (why == UV_EOF) {
-		link_end(l, CONSENSUS_LINK_CLOSED, "");
-	} else {
-		/* The kernel's word for TCP_USER_TIMEOUT. */
+	if (why == UV_EOF || l->state == LINK_HANDSHAKE)
+		hung_up(l);
+	else /* UV_ETIMEDOUT is the kernel's word for TCP_USER_TIMEOUT */
 		link_end(l, why == UV_ETIMEDOUT ? CONSENSUS_LINK_STALLED : CONSENSUS_LINK_BROKE,
 			 uv_strerror((int)why));
-	}
 }
 
 static void on_outer_read(uv_stream_t *tcp, ssize_t nread, const uv_buf_t *b)
@@ -601,7 +607,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *foun
 
 static int resolve(struct link *l, const char *host, uint16_t port)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	char service[8];
 	snprintf(service, sizeof service, "%u", port);
 	l->resolve.data = l;

@@ -14,6 +14,7 @@ struct drive *drive_new(const struct drive_config *cfg, const struct drive_ports
 	d->events = ev;
 	fleet_init(&d->fleet);
 	arena_init(&d->arena);
+	arena_init(&d->coordinator_strings);
 	return d;
 }
 
@@ -24,6 +25,7 @@ void drive_free(struct drive *d)
 	rollouts_free(d);
 	fleet_done(&d->fleet);
 	arena_done(&d->arena);
+	arena_done(&d->coordinator_strings);
 	free(d);
 }
 
@@ -39,6 +41,8 @@ void drive_lead(struct drive *d, struct wall_ms now)
 void drive_unlead(struct drive *d)
 {
 	d->leads = false;
+	refer_parked(d);
+	arena_reset(&d->arena);
 }
 
 bool drive_leads(const struct drive *d)
@@ -69,7 +73,6 @@ void drive_session_opened(struct drive *d, uint64_t session, const struct name *
 		d->ports.drop(d->ports.arg, session, why);
 	} else {
 		fleet_bind(&d->fleet, fleet_get(&d->fleet, host), session, now);
-		note_host(d, host, "CONNECTED", "", now);
 	}
 	arena_reset(&d->arena);
 }
@@ -79,7 +82,8 @@ void drive_session_closed(struct drive *d, uint64_t session, struct wall_ms now)
 	struct fleet_host *h = fleet_by_session(&d->fleet, session);
 	if (h == NULL)
 		return;
-	note_host(d, &h->name, "DISCONNECTED", "", now);
+	if (h->greeted)
+		note_host(d, &h->name, "DISCONNECTED", "", now);
 	fleet_unbind(&d->fleet, h);
 }
 
@@ -95,7 +99,8 @@ static void know_spool(struct fleet_host *h, const Wavetrain__Agent__Hello *hell
 	h->acked_chunk = 0;
 }
 
-static void on_hello(struct drive *d, struct fleet_host *h, struct token t, const envelope *e)
+static void on_hello(struct drive *d, struct fleet_host *h, struct token t, const envelope *e,
+		     struct wall_ms now)
 {
 	const Wavetrain__Agent__Hello *hello = e->hello;
 	if (hello->protocol_min > 1 || hello->protocol_max < 1) {
@@ -106,15 +111,15 @@ static void on_hello(struct drive *d, struct fleet_host *h, struct token t, cons
 	know_spool(h, hello);
 	envelope out = WAVETRAIN__AGENT__ENVELOPE__INIT;
 	Wavetrain__Agent__Welcome w = WAVETRAIN__AGENT__WELCOME__INIT;
-	char *urls[1] = {arena_strdup(&d->arena, d->cfg.artifact_url)};
 	w.protocol = 1;
 	w.log_id = d->cfg.log_id;
 	w.poll_wait_ms = d->cfg.poll_wait_ms;
-	w.artifact_urls = urls;
-	w.n_artifact_urls = 1;
 	w.acked_chunk = h->acked_chunk;
+	refer_welcome(d, &w);
 	out.body_case = WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME;
 	out.welcome = &w;
+	if (!h->greeted)
+		note_host(d, &h->name, "CONNECTED", "", now);
 	h->greeted = true;
 	snprintf(h->agent_version, sizeof h->agent_version, "%s", hello->agent_version);
 	d->ports.trust(d->ports.arg, t.session);
@@ -131,8 +136,12 @@ static void on_body(struct drive *d, struct fleet_host *h, struct token t, const
 		    struct wall_ms now)
 {
 	int body = (int)e->body_case;
-	if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO)
-		on_hello(d, h, t, e);
+	bool hello = body == WAVETRAIN__AGENT__ENVELOPE__BODY_HELLO;
+	if (!d->leads && (hello || body == WAVETRAIN__AGENT__ENVELOPE__BODY_POLL ||
+			  body == WAVETRAIN__AGENT__ENVELOPE__BODY_REPORT))
+		refer_request(d, h, t, e);
+	else if (hello)
+		on_hello(d, h, t, e, now);
 	else if (!h->greeted)
 		d->ports.drop(d->ports.arg, t.session, "spoke before saying hello");
 	else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_POLL)
@@ -238,7 +247,8 @@ void drive_changed(struct drive *d, const struct changes *ch, struct wall_ms now
 			dispatch_host(d, &c->host);
 		if (c->kind == CHANGE_HOST)
 			on_host_change(d, &c->host);
-		if (c->kind == CHANGE_DEPLOYMENT || c->kind == CHANGE_WAVE || c->kind == CHANGE_TASK)
+		if (d->leads &&
+		    (c->kind == CHANGE_DEPLOYMENT || c->kind == CHANGE_WAVE || c->kind == CHANGE_TASK))
 			rollouts_touch(d, c->deployment);
 	}
 	hints_send(d, ch);

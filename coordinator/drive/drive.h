@@ -13,14 +13,24 @@
 #include "coordinator/state/view.h"
 
 struct drive_config {
-	uint64_t log_id; /* of this cluster's incarnation: another one makes agents ask for a snapshot */
+	uint64_t node_id; /* of this coordinator in its cluster */
+	uint64_t log_id;  /* of this cluster's incarnation: another one makes agents ask for a snapshot */
 	uint64_t cluster_hi, cluster_lo;
 	uint32_t poll_wait_ms;	  /* how long a poll is parked */
 	int64_t suspect_ms;	  /* silence after which a host is not counted available */
 	int64_t lost_ms;	  /* silence after which it is lost; longer */
 	int64_t grace_ms;	  /* after taking the lead, nobody counts as lost */
-	const char *artifact_url; /* told to agents; outlives drive */
+	const char *artifact_url; /* this coordinator's, told to agents first; outlives drive */
 };
+
+/* One coordinator of the cluster, as agents reach it. */
+struct drive_coordinator {
+	uint64_t id;	       /* of its consensus node */
+	const char *address;   /* where agents dial it: "host:port" */
+	const char *artifacts; /* base URL of its archives */
+};
+
+enum { DRIVE_COORDINATORS_MAX = 16 }; /* an agent remembers no more */
 
 struct drive;
 
@@ -28,10 +38,24 @@ struct drive *drive_new(const struct drive_config *cfg, const struct drive_ports
 			struct events *ev);
 void drive_free(struct drive *d);
 
-/* This coordinator leads from now on (or no longer). */
+/*
+ * This coordinator leads from now on (or no longer). One that does not lead acts on nothing an agent says:
+ * each Hello, Poll and Report is answered with the Problem E_NOT_LEADER, which says where to go and when, and
+ * so is each poll that is parked when it stops leading. What it knows of the hosts then counts no more: when
+ * it leads again, grace_ms begin anew.
+ */
 void drive_lead(struct drive *d, struct wall_ms now);
 void drive_unlead(struct drive *d);
 bool drive_leads(const struct drive *d);
+
+/* The coordinators of the cluster, this one among them, in place of those named before: told to agents with
+ * each Welcome. Copied; of more than DRIVE_COORDINATORS_MAX the rest is left out. */
+void drive_coordinators(struct drive *d, const struct drive_coordinator *list, size_t nr);
+/* Those; valid until the next drive_coordinators. */
+const struct drive_coordinator *drive_known_coordinators(const struct drive *d, size_t *nr);
+/* Which node leads the cluster as far as this one knows; 0: it knows none, as in an election. One that is not
+ * among the coordinators is told to nobody. */
+void drive_leader(struct drive *d, uint64_t id);
 
 /* The edge: identity comes from the certificate. A host that is not in the state, or of an older generation,
  * is dropped. */

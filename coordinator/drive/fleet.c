@@ -95,6 +95,7 @@ void fleet_unbind(struct fleet *f, struct fleet_host *h)
 	h->session = 0;
 	fleet_unpark(f, h);
 	h->greeted = false;
+	h->referred = 0;
 }
 
 void fleet_bind(struct fleet *f, struct fleet_host *h, uint64_t session, struct wall_ms now)

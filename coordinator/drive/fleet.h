@@ -37,6 +37,7 @@ struct fleet_host {
 	struct name name;
 	uint64_t session; /* 0 = not connected */
 	bool greeted;
+	unsigned referred;	  /* how often it was told, in this session, that another coordinator leads */
 	struct wall_ms bound_at;  /* its session began */
 	struct wall_ms polled_at; /* its last status */
 	struct wall_ms last_seen; /* 0 = never by this coordinator */

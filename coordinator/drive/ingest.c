@@ -37,6 +37,8 @@ static void committed_cb(void *arg, int code, const struct command_reply *reply)
 	if (h != NULL && h->session == p->token.session) {
 		if (code == E_OK)
 			acknowledge(p->d, h, p->token, p->request_id, p->up_to);
+		else if (code == E_NOT_LEADER || !p->d->leads)
+			refer(p->d, p->token, p->request_id);
 		else
 			dispatch_problem(p->d, p->token, p->request_id, err_name(code), err_text(code));
 	}

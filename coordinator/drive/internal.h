@@ -14,6 +14,10 @@ struct drive {
 	struct events *events;
 	struct fleet fleet;
 	bool leads;
+	struct drive_coordinator coordinators[DRIVE_COORDINATORS_MAX];
+	size_t coordinators_nr;
+	struct arena coordinator_strings;
+	uint64_t leader; /* its node; 0 = not known */
 	struct wall_ms leading_since;
 	struct wall_ms join_at; /* hosts without their task are looked for then; 0 = not */
 	struct watched *rollouts;
@@ -29,6 +33,12 @@ int64_t dispatch_expire(struct drive *d,
 void dispatch_answer(struct drive *d, struct token t, uint64_t request_id, envelope *e);
 void dispatch_problem(struct drive *d, struct token t, uint64_t request_id, const char *code,
 		      const char *text);
+
+/* refer.c: what a coordinator that does not lead says */
+void refer(struct drive *d, struct token t, uint64_t request_id); /* to the coordinator that leads */
+void refer_request(struct drive *d, struct fleet_host *h, struct token t, const envelope *e);
+void refer_parked(struct drive *d);
+void refer_welcome(struct drive *d, Wavetrain__Agent__Welcome *w); /* where all coordinators are */
 
 /* hints.c */
 void hints_send(struct drive *d, const struct changes *ch);

@@ -26,6 +26,7 @@ no hosts. Nobody else can open the socket."""),
     ],
     "wavetrain-agent": [
         ("FILES", """- /var/lib/wavetrain-agent: journal (what this host obeys), spool (results that no coordinator has acknowledged), archives, ledgers of slots
+- /var/lib/wavetrain-agent/coordinators.json: the coordinators as one of them named them last; dialed beside those of the bundle, written anew when it is gone
 - /var/lib/wavetrain-agent/bundle: who this host is: bundle.json, ca.pem, cert.pem, key.pem
 - /var/lib/wavetrain/slots: one folder per release, named by the digest of its archive"""),
     ],

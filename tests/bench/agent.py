@@ -1,15 +1,18 @@
 """agent: the idle wavetrain-agent and wavetrain-exec with one connection, beside Debian's prometheus-node-exporter that nobody scrapes."""
+import http.server
 import json
 import os
 import pathlib
 import pwd
 import shutil
 import subprocess
+import threading
 import time
 
 import common
 
-TARGETS = ["coordinator/wavetraind", "coordinator/cli/wavetrain", "tests/cluster/log-agent"]
+TARGETS = ["coordinator/wavetraind", "coordinator/cli/wavetrain", "tests/cluster/log-agent", "agent/wavetrain-agent", "agent/wavetrain-http",
+           "agent/exec/wavetrain-exec", "agent/unpack/wavetrain-unpack"]
 FILE = """\
 schema: wavetrain/v1
 app: shop
@@ -27,7 +30,7 @@ run:
   user: {user}
   stop: {{ timeout: 2s }}
 health:
-  ready: {{ exec: [/bin/true], interval: 200ms, pass: 1 }}
+  ready: {{ {ready}, pass: 1 }}
 """
 PROGRAM = "#!/bin/sh\n# {version}\nexec sleep 1000000\n"
 
@@ -35,6 +38,7 @@ PROGRAM = "#!/bin/sh\n# {version}\nexec sleep 1000000\n"
 def options(p):
     p.add_argument("--agent", type=pathlib.Path, help="wavetrain-agent [BUILD/agent/wavetrain-agent]")
     p.add_argument("--exec", dest="exec_", type=pathlib.Path, help="wavetrain-exec [BUILD/agent/exec/wavetrain-exec]")
+    p.add_argument("--http", type=pathlib.Path, help="wavetrain-http [BUILD/agent/wavetrain-http]")
     p.add_argument("--unpack", type=pathlib.Path, help="wavetrain-unpack [BUILD/agent/unpack/wavetrain-unpack]")
     p.add_argument("--seconds", type=float, default=300, help="of idling, in all [%(default)s]")
     p.add_argument("--rounds", type=int, default=5, help="windows that the idling is cut into [%(default)s]")
@@ -84,6 +88,15 @@ class Watched:
         return out
 
 
+UNITS = pathlib.Path(__file__).resolve().parents[2] / "deploy/systemd"
+
+
+def unit_environment(name):
+    """What the unit of this name sets, plain NAME=VALUE lines alone."""
+    lines = (UNITS / f"{name}.service.in").read_text().splitlines()
+    return dict(line.split("=", 2)[1:] for line in lines if line.startswith("Environment=") and '"' not in line)
+
+
 GLIBC = ("libc.so", "libm.so", "libpthread", "libdl.so", "librt.so", "libresolv.so")
 
 
@@ -105,12 +118,13 @@ class Host:
         self.co = common.Coordinator(folder / "coordinator", o.build).start()
         self.co.ask("agents", "add", "host-1", "--region", "eu", "--label", "role=web", "--out", folder / "bundle")
         sock, root = folder / "exec.sock", folder / "root"
-        env = own_libraries(folder / "lib", (o.agent, o.exec_))
+        env = own_libraries(folder / "lib", (o.agent, o.exec_, o.http))
         self.exec = common.Process([o.exec_, "--socket", sock, "--root", root, "--user-allowed", self.user, "--stop-programs"],
-                                   folder / "exec.log", env=env)
+                                   folder / "exec.log", env={**env, **unit_environment("wavetrain-exec")})
         self.until(lambda: sock.exists() and root.exists(), "wavetrain-exec")
         self.agent = common.Process([o.agent, "--dir", folder / "agent", "--bundle", folder / "bundle", "--root", root, "--exec-socket", sock,
-                                     "--unpack", o.unpack, "--reserve", "1"], folder / "agent.log", env=env)
+                                     "--unpack", o.unpack, "--http", o.http, "--reserve", "1"],
+                                    folder / "agent.log", env={**env, **unit_environment("wavetrain-agent")})
         self.until(self.connected, "wavetrain-agent")
 
     def until(self, condition, who):
@@ -141,13 +155,16 @@ class Host:
     def prepare(self):
         self.co.ask("app", "add", "shop")
         self.co.ask("env", "add", "prod", "--label", "role=web")
-        (self.folder / "deploy.yaml").write_text(FILE.format(user=self.user))
+        self.probe_by("exec: [/bin/true], interval: 200ms")
         for version in ("1.0", "1.1"):
             made = self.folder / version
             made.mkdir()
             (made / "shop").write_text(PROGRAM.format(version=version))
             (made / "shop").chmod(0o755)
             self.co.ask("release", "push", "shop", version, made)
+
+    def probe_by(self, ready):
+        (self.folder / "deploy.yaml").write_text(FILE.format(user=self.user, ready=ready))
 
     def deploy(self, version):
         self.co.ask("deploy", "shop", version, "-e", "prod", "--file", self.folder / "deploy.yaml", "--yes", "--confirm=shop",
@@ -171,29 +188,68 @@ def idle(o, ours, theirs):
     return sides
 
 
+def memory_of_child(parent, name):
+    """KiB of PSS and RssAnon; None when it is not there."""
+    for pid in pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        folder = pathlib.Path("/proc") / pid
+        if folder.joinpath("comm").read_text().strip() == name:
+            rollup = folder.joinpath("smaps_rollup").read_text().split("\n")
+            return {line.split(":")[0].lower() + "_kib": int(line.split()[1]) for line in rollup if line.startswith(("Pss:", "Anonymous:"))}
+    return None
+
+
+REST_S = 25  # after the last deployment: wavetrain-http is let go after 15 s, and agent and exec rest after 5
+
+
 def deployments(o, host, ours):
-    """RssAnon before, after ten (what is allocated once is there), and after all."""
+    """RssAnon before; after the first, when the tables that an app needs are there; after ten; and after all; each
+    when wavetrain-http has gone. What that holds while it is there is told apart."""
     host.prepare()
     out, start = {"before": ours.memory()}, time.monotonic()
     warm = min(10, max(1, o.deployments // 2))
-    for i in range(o.deployments):
+    for i in range(o.deployments + 1):
         host.deploy(("1.0", "1.1")[i % 2])
-        if i + 1 == warm:
-            out["warm"] = ours.memory()
-            common.say(f"agent: {warm} deployments of {o.deployments}")
-    time.sleep(2)
+        if i == 0:
+            out["wavetrain-http"] = memory_of_child(host.agent.pid, "wavetrain-http")
+        if i in (0, warm):
+            time.sleep(REST_S)
+            out["first" if i == 0 else "warm"] = ours.memory()
+            common.say(f"agent: {i + 1} deployments of {o.deployments + 1}")
+    time.sleep(REST_S)
     out["after"] = ours.memory()
     out["deployments"], out["warm_after"], out["seconds"] = o.deployments, warm, time.monotonic() - start
-    out["growth_kib"] = out["after"]["rss_anon_kib"] - out["before"]["rss_anon_kib"]
-    out["growth_since_warm_kib"] = out["after"]["rss_anon_kib"] - out["warm"]["rss_anon_kib"]
+    for since in ("before", "first", "warm"):
+        out[f"growth_since_{since}_kib"] = out["after"]["rss_anon_kib"] - out[since]["rss_anon_kib"]
+    return out
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def probing(host, ours):
+    """What is held on a host whose program is probed over HTTP each second, all three processes: wavetrain-http stays for it."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host.probe_by(f'http: "http://127.0.0.1:{server.server_port}/", interval: 1s')
+    host.deploy("1.0")
+    time.sleep(2 * REST_S)
+    out = {"wavetrain-http": memory_of_child(host.agent.pid, "wavetrain-http"), "agent + exec": ours.memory()}
+    server.shutdown()
     return out
 
 
 def run(o):
     o.agent = o.agent or o.build / "agent/wavetrain-agent"
     o.exec_ = o.exec_ or o.build / "agent/exec/wavetrain-exec"
+    o.http = o.http or o.build / "agent/wavetrain-http"
     o.unpack = o.unpack or o.build / "agent/unpack/wavetrain-unpack"
-    for program in (o.agent, o.exec_, o.unpack):
+    for program in (o.agent, o.exec_, o.unpack, o.http):
         if not program.exists():
             raise SystemExit(f"tests/bench/run agent: {program} is not built; build everything, or name it (--help)")
     exporter = common.need_package("prometheus-node-exporter", "prometheus-node-exporter")
@@ -206,7 +262,8 @@ def run(o):
             ours = Watched(host.agent, host.exec)
             sides = idle(o, ours, Watched(peer))
             each = {"agent": Watched(host.agent).memory(), "exec": Watched(host.exec).memory(), "a link alone": host.link_alone()}
-            return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours)}
+            return {"seconds": o.seconds, "idle": sides, "each": each, "deployments": deployments(o, host, ours),
+                    "probing": probing(host, ours)}
         finally:
             if peer:
                 peer.stop()
@@ -218,6 +275,9 @@ def text(result):
     rows = [[k, sides["wavetrain"][k], sides["node_exporter"][k], sides["ratio"][k]] for k in sides["wavetrain"]]
     out = common.table(f"idle for {result['seconds']:g} s: median (min..max of the windows)",
                        ["", "agent + exec", "node-exporter", "ratio"], rows)
-    return out + (f"\n  each: {result['each']}\n  {d['deployments']} deployments in {d['seconds']:.0f} s: RssAnon {d['before']['rss_anon_kib']} KiB before, "
-                  f"{d['warm']['rss_anon_kib']} after {d['warm_after']}, {d['after']['rss_anon_kib']} after all: grown by {d['growth_kib']} KiB, "
-                  f"{d['growth_since_warm_kib']} since the first {d['warm_after']}")
+    http_pss = result["probing"]["wavetrain-http"]
+    anon = {k: d[k]["rss_anon_kib"] for k in ("before", "first", "warm", "after")}
+    return out + (f"\n  each: {result['each']}; while something is fetched, wavetrain-http: {d['wavetrain-http']}; while it only probes, "
+                  f"each second: {http_pss}\n  deployments: RssAnon {anon['before']} KiB before, {anon['first']} after the first, {anon['warm']} after "
+                  f"{d['warm_after']} more, {anon['after']} after {d['deployments']} more: grown by {d['growth_since_first_kib']} KiB since the first, "
+                  f"{d['growth_since_warm_kib']} since the last of these, {d['growth_since_before_kib']} since before any")

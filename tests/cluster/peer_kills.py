@@ -2,7 +2,7 @@
 """Three consensus nodes as processes, linked over TLS: kill -9 and SIGSTOP of leaders and followers while somebody writes. Every acknowledged number
 is on each node afterwards, once, and all nodes are the same.
 
-usage: peer_kills.py PEER-NODE [ROUNDS]
+usage: peer_kills.py PEER-NODE [ROUNDS [SEED]]
 """
 import pathlib
 import random
@@ -19,6 +19,7 @@ from tap import Tap  # noqa: E402
 
 PROGRAM = sys.argv[1]
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 9
+SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 
 
 def acks_after(writer, when, wanted=1):
@@ -65,7 +66,7 @@ def lost_or_twice(cluster, folder, acked):
 
 
 def story(tap, cluster, folder):
-    rng = random.Random(1)
+    rng = random.Random(SEED)
     failovers = []
     cluster.nodes[1].start()
     writer = Writer(cluster)
@@ -84,12 +85,24 @@ def story(tap, cluster, folder):
     tap.check("a snapshot went over a link", any(n.status()["restores"] for n in cluster.nodes.values()))
     print(f"# {len(writer.acked)} acknowledged; from the death of a leader to the next acknowledgement: "
           f"median {statistics.median(failovers):.2f} s, most {max(failovers):.2f} s of {len(failovers)}")
+    unusable_snapshot(tap, cluster)
     tap.check("and a node that is asked to ends in order", cluster.leader().stop() == 0)
+
+
+def unusable_snapshot(tap, cluster):
+    """As from a newer build: to go on would be to go on with nothing."""
+    cluster.nodes[4].options.append("--refuse-snapshots")
+    cluster.nodes[4].start()
+    said = cluster.member("add", 4)
+    ended = cluster.nodes[4].process.wait(timeout=60)
+    tap.check("a node that cannot use the leader's snapshot stops and says so", said.split()[1] == "E_OK" and ended == 70 and
+              "the leader's snapshot cannot be used" in pathlib.Path(cluster.nodes[4].log).read_text(), (said, ended))
+    tap.check("and can be removed", cluster.member("remove", 4).split()[1] == "E_OK")
 
 
 def main():
     tap, folder = Tap(), tempfile.mkdtemp(prefix="wavetrain-peers-")
-    cluster = Cluster(PROGRAM, folder, 3, ["--threshold", "256"])
+    cluster = Cluster(PROGRAM, folder, 4, ["--threshold", "256"])
     try:
         story(tap, cluster, folder)
     except Exception as e:  # pylint: disable=broad-except

@@ -3,6 +3,7 @@
  *
  *   peer-node pki DIR NODES                         a throw-away CA and a certificate for each node
  *   peer-node run DIR ID ADDRESS PKI [--join] [--peer ID ADDRESS]... [--threshold N] [--ballast BYTES]
+ *            [--refuse-snapshots]
  *
  *   p NR             propose a number           a NR | r NR | u NR   acknowledged, refused, unknown
  *   m OP ID [ADDR]   change the membership      M CODE TEXT
@@ -56,6 +57,7 @@ struct node {
 	struct consensus *c;
 	struct memory m;
 	size_t ballast;
+	bool refuses_snapshots;
 	char line[LINE_CAP];
 	size_t line_len;
 	struct bench bench;
@@ -106,8 +108,8 @@ static int m_snap_write(void *h, struct buf *out)
 static int m_restore(void *u, uint64_t index, const void *p, size_t len)
 {
 	uint32_t restores = n.m.restores + 1;
-	if (len < sizeof n.m)
-		return E_CORRUPT;
+	if (n.refuses_snapshots || len < sizeof n.m)
+		return E_VERSION;
 	memcpy(&n.m, p, sizeof n.m);
 	n.m.restores = restores;
 	return E_OK;
@@ -317,6 +319,8 @@ static void read_options(struct consensus_config *cfg, struct consensus_peer pee
 			cfg->snapshot_trailing = cfg->snapshot_threshold / 2;
 		} else if (strcmp(*words, "--ballast") == 0 && words[1]) {
 			n.ballast = strtoull(*++words, NULL, 10);
+		} else if (strcmp(*words, "--refuse-snapshots") == 0) {
+			n.refuses_snapshots = true;
 		} else {
 			die("no such option", *words);
 		}

@@ -290,7 +290,7 @@ def main():
     if sys.argv[1:] not in (["v1"], ["v2"]):
         print(__doc__, file=sys.stderr)
         return 64
-    host = nspawn.Machine([f.WAVETRAIND, f.WAVETRAIN, f.AGENT, f.EXEC, f.UNPACK, f.SERVICE], cgroup_v2=sys.argv[1] == "v2")
+    host = nspawn.Machine([f.WAVETRAIND, f.WAVETRAIN, f.AGENT, f.EXEC, f.UNPACK, f.HTTP, f.SERVICE], cgroup_v2=sys.argv[1] == "v2")
     story = Story(host)
     try:
         story.run()

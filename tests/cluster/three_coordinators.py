@@ -20,24 +20,6 @@ import tap as taplib
 tap = taplib.Tap()
 
 
-class Node(fleet.Coordinator):
-    """A coordinator that joined. Made without `init`; `join` may be said more than once."""
-
-    def __init__(self, folder, name):
-        self.data = folder / name
-        self.ports = fleet.free_ports(4)
-        self.socket = self.data / "admin.sock"
-        self.peer_port, self.join_port = self.ports[2], self.ports[3]
-        self.process = fleet.Process(folder / f"{name}.log", fleet.WAVETRAIND, "run", "--data", self.data)
-
-    def join(self, token, ports=None, data=None):
-        agent, artifact, peer, join = ports or self.ports
-        done = subprocess.run([fleet.WAVETRAIND, "join", "--data", data or self.data, "--token", "-", "--agent-port", str(agent), "--artifact-port",
-                               str(artifact), "--peer-port", str(peer), "--join-port", str(join)],
-                              input=token + "\n", capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stdout + done.stderr
-
-
 def status(co):
     return co.json("cluster", "status")
 
@@ -46,14 +28,7 @@ def roles(co):
     return {n["id"]: n["role"] for n in status(co)["nodes"]}
 
 
-def leader_of(nodes):
-    """Whoever says of itself that it leads, once a write was taken there."""
-    for co in nodes:
-        if co.process.alive() and co.ask("cluster", "status", "-o", "json")[0] == 0:
-            s = status(co)
-            if s["leader"] == s["self"]:
-                return co
-    return None
+leader_of = fleet.leader_of
 
 
 def add_app(nodes, name):
@@ -89,7 +64,7 @@ def open_port(port):
 
 
 def grow(folder):
-    one, two, three = fleet.Coordinator(folder), Node(folder, "two"), Node(folder, "three")
+    one, two, three = fleet.Coordinator(folder), fleet.Joined(folder, "two"), fleet.Joined(folder, "three")
     config = json.loads((one.data / "config.json").read_text())
     new_keys = ("node_id", "peer_port", "join_port", "joined", "started", "members")
     (one.data / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in new_keys}))
@@ -136,7 +111,7 @@ def grow(folder):
 
 
 def bad_tokens(folder, one, two, used):
-    other = Node(folder, "stranger")
+    other = fleet.Joined(folder, "stranger")
     code, said = other.join(used)
     tap.check("a used token: refused, and says by whom", code == 1 and "was used by coordinator 3" in said, said)
     parts = used.split(".")
@@ -155,7 +130,7 @@ def bad_tokens(folder, one, two, used):
     code, said = other.join(short)
     tap.check("an expired token: refused", code == 1 and "expired" in said, said)
     fresh = one.json("cluster", "token", "create")[0]
-    clash = Node(folder, "clash")
+    clash = fleet.Joined(folder, "clash")
     code, said = clash.join(fresh["token"], ports=[*clash.ports[:2], two.peer_port, clash.join_port])
     tap.check("the address of a member: refused, with what to do", code == 1 and "wavetrain cluster remove 2" in said, said)
     one.must("cluster", "token", "revoke", fresh["id"])
@@ -268,15 +243,19 @@ def removed(folder, nodes):
     lines = {c["name"]: c for c in led.json("doctor")["checks"]}
     tap.check("doctor warns of two voters, too", lines["coordinators"]["result"] == "warn" and "2 of 2 vote" in lines["coordinators"]["text"], lines)
     tap.check("removed: it is gone, and the two others go on, with a warning", "2 voters" in status(led)["warning"], status(led))
-    rest = next(n for n in roles(led) if n != status(led)["self"])
-    code, _, err = led.ask("cluster", "remove", str(rest), "--confirm", str(rest))
-    tap.check("the second last voter stays", code == 1 and "below two" in err, err)
+    me = status(led)["self"]
+    rest = next(n for n in roles(led) if n != me)
+    led.must("cluster", "remove", str(rest), "--confirm", str(rest))
+    fleet.wait_for("one is left", lambda: roles(led) == {me: "voter"}, 60)
+    add_app([led], "alone")
+    code, _, err = led.ask("cluster", "remove", str(me), "--confirm", str(me))
+    tap.check("back to one voter, which goes on, and stays", code == 1 and "is the last that votes" in err and status(led)["warning"] == "", err)
     gone.process.kill(signal.SIGTERM)
     code, said = starts(gone)
     tap.check("its directory is not started again", code == 1 and "was removed from cluster" in said, said)
-    code, said = Node.join(gone, token(led), ports=fleet.free_ports(4))
+    code, said = fleet.Joined.join(gone, token(led), ports=fleet.free_ports(4))
     tap.check("nor joined with", code == 1 and "is a coordinator already" in said, said)
-    new = Node(folder, "four")
+    new = fleet.Joined(folder, "four")
     new.ports = [*new.ports[:2], gone.peer_port, new.ports[3]]
     code, said = new.join(token(led, "--standby"))
     tap.check("a new one at its address gets an id that was never used", code == 0 and "coordinator 4" in said, said)
@@ -284,7 +263,7 @@ def removed(folder, nodes):
     fleet.wait_for("it holds everything", lambda: new.ask("app", "list", "-o", "json")[0] == 0 and "after-removed" in apps(new), 60)
     time.sleep(3)  # in which it would be promoted
     tap.check("and does not vote, as its token said", roles(led)[4] == "standby", status(led))
-    never = Node(folder, "five")
+    never = fleet.Joined(folder, "five")
     code, said = never.join(token(led))
     fleet.wait_for("the one that never starts is a member", lambda: code == 0 and roles(led).get(5) == "standby", 60)
     led.must("cluster", "remove", "5", "--confirm", "5")

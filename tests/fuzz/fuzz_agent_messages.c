@@ -1,8 +1,9 @@
 /*
  * What an agent says, to a coordinator that has a rollout under way for it: Hello, Poll and Report in any
  * order and with anything in them, and the messages that only coordinators send. Each message is two bytes of
- * length and an envelope. What drive proposes is applied, so nothing an agent says may reach the log that the
- * fold cannot take; what drive answers must be an envelope.
+ * length and an envelope; a length of 0 is an election, in which it loses the lead or gets it again. What
+ * drive proposes is applied, so nothing an agent says may reach the log that the fold cannot take; what drive
+ * answers must be an envelope.
  */
 #include <stdlib.h>
 
@@ -87,12 +88,23 @@ static void fleet(void)
 	PRE(test_fleet_assign(&f, 1, "h1", DIRECTION_FORWARD) == E_OK);
 }
 
+static void election(void)
+{
+	if (drive_leads(drive))
+		drive_unlead(drive);
+	else
+		drive_lead(drive, f.now);
+}
+
 static void talk(const uint8_t *p, size_t n)
 {
 	for (uint64_t request = 1; n >= 2 && !dropped; request++) {
 		size_t len = (size_t)p[0] << 8 | p[1];
 		len = len < n - 2 ? len : n - 2;
-		drive_request(drive, (struct token){1, request}, p + 2, len, f.now);
+		if (len == 0)
+			election();
+		else
+			drive_request(drive, (struct token){1, request}, p + 2, len, f.now);
 		commit_all();
 		p += 2 + len;
 		n -= 2 + len;

@@ -23,6 +23,7 @@ WAVETRAIN = BUILD / "coordinator/cli/wavetrain"
 AGENT = BUILD / "agent/wavetrain-agent"
 EXEC = BUILD / "agent/exec/wavetrain-exec"
 UNPACK = BUILD / "agent/unpack/wavetrain-unpack"
+HTTP = BUILD / "agent/wavetrain-http"
 SERVICE = BUILD / "deploy/demo-service"
 LOAD = BUILD / "deploy/demo-load"
 PR_SET_CHILD_SUBREAPER = 36
@@ -157,6 +158,49 @@ class Coordinator:
         return json.loads(self.must(*words, "-o", "json", timeout=timeout))
 
 
+class Joined(Coordinator):
+    """A coordinator that joined. Made without `init`; `join` may be said more than once."""
+
+    def __init__(self, folder, name):
+        self.data = folder / name
+        self.ports = free_ports(4)
+        self.port, self.socket = self.ports[0], self.data / "admin.sock"
+        self.peer_port, self.join_port = self.ports[2], self.ports[3]
+        self.process = Process(folder / f"{name}.log", WAVETRAIND, "run", "--data", self.data)
+
+    def join(self, token, ports=None, data=None):
+        agent, artifact, peer, join = ports or self.ports
+        done = subprocess.run([WAVETRAIND, "join", "--data", data or self.data, "--token", "-", "--agent-port", str(agent), "--artifact-port",
+                               str(artifact), "--peer-port", str(peer), "--join-port", str(join)],
+                              input=token + "\n", capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+
+def leader_of(coordinators):
+    """Whoever says of itself that it leads; None in an election."""
+    for co in coordinators:
+        code, out, _ = co.ask("cluster", "status", "-o", "json") if co.process.alive() else (1, "", "")
+        status = json.loads(out) if code == 0 else {}
+        if code == 0 and status["leader"] == status["self"]:
+            return co
+    return None
+
+
+def grow(co, folder, nr):
+    """A cluster of `nr` voters out of the coordinator `co`, which runs. All of them, in the order of their ids."""
+    all_ = [co]
+    for i in range(2, nr + 1):
+        token = co.json("cluster", "token", "create")[0]["token"]
+        joined = Joined(folder, f"coordinator-{i}")
+        code, said = joined.join(token)
+        if code != 0:
+            raise RuntimeError(f"coordinator {i} does not join: {said}")
+        joined.start()
+        all_.append(joined)
+        wait_for(f"coordinator {i} votes", lambda i=i: any(n["id"] == i and n["role"] == "voter" for n in co.json("cluster", "status")["nodes"]), 60)
+    return all_
+
+
 def balancer_files(folder, region):
     """(socket, server state file) of the HAProxy of a region, which its hosts' wavetrain-exec are allowed."""
     return folder / f"haproxy-{region}.sock", folder / f"haproxy-{region}.state"
@@ -259,7 +303,8 @@ class Fleet:
         self.co = Coordinator(self.folder, poll_wait_ms)
 
     def start(self, balancers=True):
-        self.co.start()
+        if not self.co.process.alive():
+            self.co.start()
         ports = iter(free_ports(sum(self.regions.values())))
         for region, nr in self.regions.items():
             mine = [Host(self.co, self.folder, f"{region}-{i + 1}", region, next(ports)) for i in range(nr)]

@@ -27,9 +27,10 @@ MAY = {
     "agent/core": ["common/base", "proto"],
     "agent/unpack": ["common/base", "common/sys"],
     "agent/exec": ["common/base", "common/sys", "agent/steps"],
+    "agent/http": ["common/base", "common/sys"],
     "agent/link": ["common/base", "common/sys", "proto"],
-    "agent/steps": ["common/base", "common/sys", "agent/exec", "agent/unpack"],
-    "agent/host": ["agent", "agent/core", "agent/exec", "agent/link", "agent/steps", "common/base", "common/sys", "proto"],
+    "agent/steps": ["common/base", "common/sys", "agent/exec", "agent/http", "agent/unpack"],
+    "agent/host": ["agent", "agent/core", "agent/exec", "agent/http", "agent/link", "agent/steps", "common/base", "common/sys", "proto"],
     "agent": ["common/base", "common/sys", "proto", "agent/core", "agent/host", "agent/unpack", "agent/exec", "agent/link", "agent/steps"],
     "coordinator": ["*coordinator", "common/base", "common/sys", "proto"],  # main.c and what wires it
 }

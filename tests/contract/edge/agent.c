@@ -20,6 +20,7 @@ static void on_up(void *arg, const char *coordinator)
 	struct agent *a = arg;
 
 	a->ups++;
+	snprintf(a->up_to, sizeof(a->up_to), "%s", coordinator);
 	if (a->polite)
 		assert_int_equal(link_request(a->link, "echo", 4), E_OK);
 }

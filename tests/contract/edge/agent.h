@@ -15,6 +15,7 @@ struct agent {
 	bool wedged, closed;
 	bool polite; /* sends an "echo" request at every on_up, and a "park" poll once it is answered */
 	char address[64];
+	char up_to[64]; /* the coordinator it came up to last */
 };
 
 /* Small back-offs; `address_port` on 127.0.0.1. */

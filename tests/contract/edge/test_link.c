@@ -207,6 +207,119 @@ static void leaving_waits_as_long_as_asked(void **state)
 	agents_close(&loop, &a, 1);
 }
 
+/* leaders ---------------------------------------------------------------------------------- */
+
+static struct server second;
+
+static void start_second(char address[64])
+{
+	server_start(&second, &(struct edge_config){.address = "127.0.0.1", .tls = coordinator.files});
+	snprintf(address, 64, "127.0.0.1:%u", second.port);
+}
+
+static bool is_up_again(void *arg)
+{
+	struct agent *a = arg;
+
+	return a->ups == 2 && link_is_up(a->link);
+}
+
+static void a_leader_is_dialed_next_though_no_list_names_it(void **state)
+{
+	struct link_config config = agent_config(&agent_files.files);
+	struct agent a = {0};
+	char leader[64];
+
+	start_second(leader);
+	come_up(&a, &config);
+	link_leave_for(a.link, leader, 0);
+	assert_int_equal(a.down_code, E_NOT_LEADER);
+	assert_non_null(strstr(a.down_text, a.address));
+	assert_non_null(strstr(a.down_text, leader));
+	assert_true(agents_run(&loop, is_up_again, &a));
+	assert_string_equal(a.up_to, leader);
+	ask(&a, "echo leader");
+	/* It goes, and cannot be reached any more: the list goes on. */
+	a.ups = 1;
+	server_shut_port(&second);
+	assert_true(agents_run(&loop, is_up_again, &a));
+	assert_string_equal(a.up_to, a.address);
+	agents_close(&loop, &a, 1);
+	server_stop(&second);
+}
+
+static void without_a_leader_the_next_of_the_list_is_dialed(void **state)
+{
+	static const char *const none[] = {NULL, "nowhere", ""};
+	struct link_config config = agent_config(&agent_files.files);
+	struct agent a = {0};
+
+	come_up(&a, &config);
+	for (size_t i = 0; i < 3; i++) {
+		a.ups = 1;
+		link_leave_for(a.link, none[i], 30);
+		assert_int_equal(a.down_code, E_NOT_LEADER);
+		assert_non_null(strstr(a.down_text, "nobody who does"));
+		assert_true(a.next_ms >= 30);
+		assert_true(agents_run(&loop, is_up_again, &a));
+		assert_string_equal(a.up_to, a.address);
+	}
+	agents_close(&loop, &a, 1);
+}
+
+/* What was waited before is no reason to wait for a leader that is there; being sent on and on is one. */
+static void a_leader_is_waited_for_by_its_own_count(void **state)
+{
+	enum { BASE = 5, FAR = 40, TIMES = 12 };
+	struct link_config config = agent_config(&agent_files.files);
+	struct agent a = {0};
+	int64_t longest = 0;
+
+	config.healthy_ms = 1000000;
+	config.backoff_cap_ms = 50;
+	config.referred_cap_ms = FAR;
+	come_up(&a, &config);
+	for (int i = 0; i < 4; i++) { /* four failures */
+		a.ups = 1;
+		link_leave(a.link, 1);
+		assert_true(agents_run(&loop, is_up_again, &a));
+	}
+	for (int i = 0; i < TIMES; i++) {
+		a.ups = 1;
+		link_leave_for(a.link, a.address, 0);
+		assert_in_range(a.next_ms, 1, (i == 0 ? BASE : FAR) + 1);
+		longest = a.next_ms > longest ? a.next_ms : longest;
+		assert_true(agents_run(&loop, is_up_again, &a));
+	}
+	assert_true(longest > 2 * BASE);
+	agents_close(&loop, &a, 1);
+}
+
+static void another_list_keeps_the_session_and_holds_from_the_next_dial(void **state)
+{
+	static const char *const wrong[] = {"nowhere", NULL}, *const none[] = {NULL};
+	struct link_config config = agent_config(&agent_files.files);
+	struct agent a = {0};
+	char leader[64];
+	struct err e;
+
+	start_second(leader);
+	const char *const list[] = {leader, NULL};
+	come_up(&a, &config);
+	assert_int_equal(link_coordinators(a.link, wrong, &e), E_INVALID);
+	assert_int_equal(link_coordinators(a.link, none, &e), E_INVALID);
+	ask(&a, "echo as before");
+	assert_int_equal(link_coordinators(a.link, list, &e), E_OK);
+	ask(&a, "echo still here");
+	assert_int_equal(a.downs, 0);
+	link_leave(a.link, 1);
+	assert_non_null(strstr(a.down_text, a.address));
+	assert_true(agents_run(&loop, is_up_again, &a));
+	assert_string_equal(a.up_to, leader);
+	agents_close(&loop, &a, 1);
+	server_stop(&second);
+}
+
 /* One try with these files; the text of both sides. */
 static void try_in_vain(const struct tls_files *files, const char *server_name, char ours[256],
 			char theirs[256])
@@ -366,6 +479,10 @@ int main(void)
 		cmocka_unit_test(a_call_without_answer_ends_the_session_in_time),
 		cmocka_unit_test(a_revoked_host_is_dropped_and_stays_out),
 		cmocka_unit_test(leaving_waits_as_long_as_asked),
+		cmocka_unit_test(a_leader_is_dialed_next_though_no_list_names_it),
+		cmocka_unit_test(without_a_leader_the_next_of_the_list_is_dialed),
+		cmocka_unit_test(a_leader_is_waited_for_by_its_own_count),
+		cmocka_unit_test(another_list_keeps_the_session_and_holds_from_the_next_dial),
 		cmocka_unit_test(an_expired_certificate_is_refused_with_clear_words),
 		cmocka_unit_test(a_certificate_of_another_cluster_is_refused_with_clear_words),
 		cmocka_unit_test(a_coordinator_of_another_ca_is_refused_with_clear_words),

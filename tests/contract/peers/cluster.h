@@ -51,6 +51,9 @@ struct cluster {
 	struct node nodes[NODES_MAX + 1];
 	struct client client;
 	struct answer answer;
+	uint64_t turned_ns; /* when the loop last turned */
+	unsigned stalls;    /* times that the loop did not turn for so long that the nodes may have lost each
+			       other */
 	unsigned snapshot_threshold, snapshot_trailing;
 	struct consensus_peer seeds[NODES_MAX]; /* what a joining node is told */
 	size_t seeds_nr;
@@ -77,6 +80,8 @@ bool node_caught_up(struct cluster *cl,
 
 /* Ask the leader, and wait for the end: the code of the call, or of its callback. */
 int cluster_member(struct cluster *cl, enum consensus_member_op op, uint64_t id);
+/* The same, again while it can be hoped for; E_OK, or the test fails. */
+void cluster_must(struct cluster *cl, enum consensus_member_op op, uint64_t id);
 /* Start, add, wait, promote. */
 void cluster_grow(struct cluster *cl, uint64_t id);
 

@@ -54,11 +54,22 @@ static int open_cluster(void **state)
 	return 0;
 }
 
+/* What went wrong, too, was said there. */
+static void show_log(void)
+{
+	char text[4096];
+	ssize_t n;
+	for (off_t at = 0; (n = pread(log_file, text, sizeof text, at)) > 0; at += n)
+		if (write(2, text, (size_t)n) != n)
+			return;
+}
+
 static int close_cluster(void **state)
 {
 	cluster_close(cl);
 	pki_close(&other);
 	dup2(stderr_before, 2);
+	show_log();
 	close(stderr_before);
 	close(log_file);
 	return 0;
@@ -67,22 +78,37 @@ static int close_cluster(void **state)
 struct expected {
 	enum consensus_link_end end;
 	enum tls_fault fault;
-	uint64_t ended, faults; /* before */
+	uint64_t ended, faults; /* before, at all nodes together */
 	uint64_t leader, term;
-	uint64_t node;
+	unsigned stalls;
 };
 
-static struct expected expect(uint64_t node, enum consensus_link_end end, enum tls_fault fault)
+static uint64_t ended_everywhere(enum consensus_link_end end)
 {
-	const struct consensus_links *k = node_links(cl, node);
+	uint64_t n = 0;
+	for (uint64_t id = 1; id <= 3; id++)
+		n += node_links(cl, id)->ended[end];
+	return n;
+}
+
+static uint64_t faults_everywhere(enum tls_fault fault)
+{
+	uint64_t n = 0;
+	for (uint64_t id = 1; id <= 3; id++)
+		n += node_links(cl, id)->tls_faults[fault];
+	return n;
+}
+
+static struct expected expect(enum consensus_link_end end, enum tls_fault fault)
+{
 	client_propose(cl, 5);
 	return (struct expected){.end = end,
 				 .fault = fault,
-				 .ended = k->ended[end],
-				 .faults = k->tls_faults[fault],
+				 .ended = ended_everywhere(end),
+				 .faults = faults_everywhere(fault),
 				 .leader = cluster_wait_leader(cl),
 				 .term = consensus_term(cl->nodes[cluster_leader(cl)].c),
-				 .node = node};
+				 .stalls = cl->stalls};
 }
 
 static const struct expected *looked_for;
@@ -90,18 +116,20 @@ static const struct expected *looked_for;
 static bool has_come(struct cluster *c, uint64_t unused)
 {
 	const struct expected *x = looked_for;
-	return node_links(cl, x->node)->ended[x->end] > x->ended &&
-	       (!x->fault || node_links(cl, x->node)->tls_faults[x->fault] > x->faults);
+	return ended_everywhere(x->end) > x->ended && (!x->fault || faults_everywhere(x->fault) > x->faults);
 }
 
-/* It was counted, and neither leader nor term have changed: nobody but the stranger noticed. */
+/* It was counted, and neither leader nor term have changed: nobody but the stranger noticed. Unless this
+ * machine itself stood still, which all nodes did together. */
 static void must_come(const struct expected *x, const char *logged)
 {
 	looked_for = x;
 	cluster_wait(cl, consensus_link_end_text(x->end), has_come, 0);
 	client_propose(cl, 20);
-	assert_int_equal(cluster_leader(cl), x->leader);
-	assert_int_equal(consensus_term(cl->nodes[x->leader].c), x->term);
+	if (cl->stalls == x->stalls) {
+		assert_int_equal(cluster_leader(cl), x->leader);
+		assert_int_equal(consensus_term(cl->nodes[x->leader].c), x->term);
+	}
 	if (!log_says(logged))
 		fail_msg("the log does not say '%s'", logged);
 }
@@ -115,7 +143,7 @@ static bool is_done(struct cluster *c, uint64_t arg)
 /* Connects to node 1, and stays until it is thrown out. */
 static void comes(struct stranger *s, enum consensus_link_end end, enum tls_fault fault, const char *logged)
 {
-	struct expected x = expect(1, end, fault);
+	struct expected x = expect(end, fault);
 	s->address = cl->nodes[1].address;
 	stranger_start(s);
 	must_come(&x, logged);
@@ -275,13 +303,12 @@ static void *rogue_opens(void *arg)
 	return NULL;
 }
 
-/* From a certificate of node 3 to node 2, neither of which leads. */
+/* From a certificate of node 3 to node 2. */
 static void a_member_says(struct buf *says, enum consensus_link_end end, const char *logged)
 {
 	struct stranger s = {
 		.address = cl->nodes[2].address, .files = &cl->nodes[3].files.files, .says = *says};
-	assert_int_equal(cluster_wait_leader(cl), 1);
-	struct expected x = expect(2, end, TLS_FAULT_NONE);
+	struct expected x = expect(end, TLS_FAULT_NONE);
 	assert_int_equal(pthread_create(&s.thread, NULL, rogue_opens, &s), 0);
 	must_come(&x, logged);
 	cluster_wait(cl, "the member to be cut off", is_done, (uint64_t)(uintptr_t)&s);
@@ -340,7 +367,7 @@ static void a_crowd_that_says_nothing(void **state)
 {
 	enum { CROWD = 100 };
 	static struct stranger crowd[CROWD];
-	struct expected x = expect(1, CONSENSUS_LINK_CAP, TLS_FAULT_NONE);
+	struct expected x = expect(CONSENSUS_LINK_CAP, TLS_FAULT_NONE);
 	for (int i = 0; i < CROWD; i++) {
 		crowd[i] = (struct stranger){.silent = true, .address = cl->nodes[1].address};
 		stranger_start(&crowd[i]);
@@ -356,14 +383,12 @@ static void a_crowd_that_says_nothing(void **state)
 /* Node `id` is added at an address where somebody else answers. */
 static void is_added_where(struct stranger *s, uint64_t id, enum consensus_link_end end, const char *logged)
 {
-	uint64_t leader = cluster_wait_leader(cl);
 	snprintf(cl->nodes[id].address, sizeof cl->nodes[id].address, "127.0.0.1:%u", stranger_listen(s));
-	struct expected x = expect(leader, end, TLS_FAULT_NONE);
+	struct expected x = expect(end, TLS_FAULT_NONE);
 	stranger_start(s);
-	if (cluster_member(cl, CONSENSUS_MEMBER_ADD, id) != E_OK)
-		fail_msg("add: %s", cl->answer.text);
+	cluster_must(cl, CONSENSUS_MEMBER_ADD, id);
 	must_come(&x, logged);
-	assert_int_equal(cluster_member(cl, CONSENSUS_MEMBER_REMOVE, id), E_OK);
+	cluster_must(cl, CONSENSUS_MEMBER_REMOVE, id);
 	stranger_join(s);
 }
 

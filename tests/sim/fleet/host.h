@@ -88,11 +88,12 @@ struct sim_host {
 	size_t cancels_nr;
 
 	/* the link */
-	bool replays;		    /* somebody sends it old frames again */
-	bool cut;		    /* nothing passes */
-	uint64_t session;	    /* 0 = none */
-	uint64_t requests, poll_id; /* given out; of the newest poll */
-	unsigned attempts;
+	bool replays;		     /* somebody sends it old frames again */
+	bool cut;		     /* nothing passes */
+	size_t node;		     /* the coordinator it talks to, or dials next */
+	uint64_t session;	     /* 0 = none */
+	uint64_t requests, poll_id;  /* given out; of the newest poll */
+	unsigned attempts, referred; /* in a row: without a session; to a leader */
 	bool polling, reporting;
 	struct world_event *poll_timeout, *report_timeout, *beat;
 	uint64_t log_id;

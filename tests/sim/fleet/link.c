@@ -3,6 +3,7 @@
  * what is on its way, and each side notices by its own timeout. One poll and one report are outstanding at
  * most, as on the wire.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ enum {
 	REQUEST_TIMEOUT_MS = 10000,
 	JITTER_BASE_MS = 500,
 	JITTER_CAP_MS = 60000,
+	REFERRED_CAP_MS = 10000,
 	REPORT_CHUNKS = 16
 };
 enum request_kind { REQUEST_HELLO = 1, REQUEST_POLL, REQUEST_REPORT };
@@ -24,6 +26,7 @@ enum request_kind { REQUEST_HELLO = 1, REQUEST_POLL, REQUEST_REPORT };
 /* A message on its way to the coordinator. */
 struct flight {
 	struct sim_host *h;
+	size_t node;
 	uint64_t session;
 	struct token token;
 	struct buf bytes;
@@ -45,8 +48,8 @@ static void arrive_cb(void *arg)
 {
 	struct flight *f = arg;
 	struct sim_host *h = f->h;
-	if (!h->cut && h->session == f->session && coordinator_up(h->c))
-		coordinator_request(h->c, f->token, f->bytes.data, f->bytes.len);
+	if (!h->cut && h->session == f->session && coordinator_node_up(h->c, f->node))
+		coordinator_request(h->c, f->node, f->token, f->bytes.data, f->bytes.len);
 	flight_free(f);
 }
 
@@ -54,7 +57,7 @@ static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct
 {
 	struct flight *f = calloc(1, sizeof *f);
 	PRE(f != NULL);
-	*f = (struct flight){.h = h, .session = h->session, .token = {h->session, kind}};
+	*f = (struct flight){.h = h, .node = h->node, .session = h->session, .token = {h->session, kind}};
 	e->version = ENVELOPE_VERSION;
 	e->request_id = ++h->requests;
 	e->boot_id = id128_bytes(a, 1, h->boots);
@@ -67,11 +70,17 @@ static void send(struct sim_host *h, enum request_kind kind, envelope *e, struct
  * ----------------------------------------------------------------------------------------------------------
  */
 
+static void dial_next(struct sim_host *h)
+{
+	h->node = (h->node + 1) % coordinator_nodes(h->c);
+	host_connect_later(h);
+}
+
 static void no_answer(struct sim_host *h)
 {
 	host_disconnect(h);
 	if (h->agent_up)
-		host_connect_later(h);
+		dial_next(h);
 }
 
 static void no_poll_cb(void *arg)
@@ -95,8 +104,8 @@ void host_disconnect(struct sim_host *h)
 	world_cancel(h->w, h->beat);
 	h->poll_timeout = h->report_timeout = h->beat = NULL;
 	h->polling = h->reporting = false;
-	if (h->session != 0 && coordinator_up(h->c))
-		coordinator_session_closed(h->c, h->session);
+	if (h->session != 0)
+		coordinator_session_closed(h->c, h->node, h->session);
 	h->session = 0;
 }
 
@@ -131,24 +140,28 @@ static void dial_cb(void *arg)
 	free(d);
 	if (!mine)
 		return;
-	if (h->cut || !coordinator_up(h->c)) {
+	if (h->cut || !coordinator_node_up(h->c, h->node)) {
 		h->attempts++;
-		host_connect_later(h);
+		dial_next(h);
 		return;
 	}
 	h->session = sim_next_session(h);
-	coordinator_session_opened(h->c, h->session, &h->name, h->generation);
+	coordinator_session_opened(h->c, h->node, h->session, &h->name, h->generation);
 	if (h->session != 0)
 		hello(h);
 }
 
-void host_connect_later(struct sim_host *h)
+static void connect_in(struct sim_host *h, int64_t ms)
 {
 	struct dial *d = malloc(sizeof *d);
 	PRE(d != NULL);
 	*d = (struct dial){h, h->life};
-	world_at_owning(h->w, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS),
-			dial_cb, d, free);
+	world_at_owning(h->w, ms, dial_cb, d, free);
+}
+
+void host_connect_later(struct sim_host *h)
+{
+	connect_in(h, 1 + rng_full_jitter_ms(&h->w->rng, h->attempts, JITTER_BASE_MS, JITTER_CAP_MS));
 }
 
 void sim_host_dropped(struct sim_host *h, uint64_t session)
@@ -158,7 +171,19 @@ void sim_host_dropped(struct sim_host *h, uint64_t session)
 	host_disconnect(h);
 	h->attempts++;
 	if (h->agent_up)
-		host_connect_later(h);
+		dial_next(h);
+}
+
+/* As agent/link/link.c: at once where a leader is named, else the next of the list, later each time. */
+static void go_to_leader(struct sim_host *h, const Wavetrain__Agent__Problem *p)
+{
+	size_t leader;
+	bool named = sscanf(p->leader, "c%zu:1", &leader) == 1;
+	host_disconnect(h);
+	int64_t wait = named ? rng_full_jitter_ms(&h->w->rng, h->referred++, JITTER_BASE_MS, REFERRED_CAP_MS)
+			     : rng_full_jitter_ms(&h->w->rng, h->attempts++, JITTER_BASE_MS, JITTER_CAP_MS);
+	h->node = (named ? leader - 1 : h->node + 1) % coordinator_nodes(h->c);
+	connect_in(h, 1 + (int64_t)p->retry_after_ms + wait);
 }
 
 void sim_host_cut(struct sim_host *h, bool cut)
@@ -325,7 +350,7 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 	if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_WELCOME) {
 		answered(h);
 		h->log_id = e->welcome->log_id;
-		h->attempts = 0;
+		h->attempts = h->referred = 0;
 		host_report(h);
 		if (!h->reporting)
 			sim_host_poke(h);
@@ -338,6 +363,9 @@ static void on_reply(struct sim_host *h, struct arena *a, const envelope *e)
 		host_report(h);
 		if (!h->reporting) /* all is told: now what it changed, as the agent does (decision 0009) */
 			sim_host_poke(h);
+	} else if (body == WAVETRAIN__AGENT__ENVELOPE__BODY_PROBLEM &&
+		   strcmp(e->problem->code, err_name(E_NOT_LEADER)) == 0) {
+		go_to_leader(h, e->problem);
 	} else {
 		answered(h);
 		sim_host_dropped(h, h->session);

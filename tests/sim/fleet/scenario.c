@@ -268,9 +268,29 @@ static void do_store(struct story *t, const struct words *w, size_t i)
 		t->s.hosts[k].store_fault = is(w, i, "away");
 }
 
+/* `N leads`, `N killed`, `N back`: one of several. */
+static void do_one_coordinator(struct story *t, const struct words *w, size_t i)
+{
+	size_t node = (size_t)atoi(word(w, i)) - 1;
+	if (node >= coordinator_nodes(t->s.c))
+		complain(t, "there are not so many coordinators", word(w, i));
+	else if (is(w, i + 1, "leads"))
+		coordinator_lead(t->s.c, node);
+	else if (is(w, i + 1, "killed"))
+		coordinator_node_crash(t->s.c, node);
+	else if (is(w, i + 1, "back"))
+		coordinator_node_restart(t->s.c, node);
+	else
+		complain(t, "a coordinator does no such thing", word(w, i + 1));
+}
+
 static void do_coordinator(struct story *t, const struct words *w, size_t i)
 {
-	if (is(w, i, "killed")) {
+	if (isdigit((unsigned char)word(w, i)[0])) {
+		do_one_coordinator(t, w, i);
+	} else if (is(w, i, "steps")) {
+		coordinator_step_down(t->s.c);
+	} else if (is(w, i, "killed")) {
 		coordinator_crash(t->s.c);
 	} else {
 		coordinator_restart(t->s.c);
@@ -517,6 +537,8 @@ static void statement(struct story *t, char *line)
 		do_never(t, after(line, "never"));
 	else if (is(&w, 0, "fleet"))
 		do_fleet(t, &w);
+	else if (is(&w, 0, "coordinators"))
+		coordinator_grow(t->s.c, (size_t)atoi(word(&w, 1)));
 	else if (is(&w, 0, "zones"))
 		t->zones = atoi(word(&w, 1));
 	else if (is(&w, 0, "version"))

@@ -18,6 +18,7 @@ enum fault {
 	FAULT_LINK,
 	FAULT_REGION,
 	FAULT_COORDINATOR,
+	FAULT_ELECTION,
 	FAULT_DISK,
 	FAULT_PROBE,
 	FAULT_STOP,
@@ -176,10 +177,40 @@ static void coordinator_fault(struct run *r)
 	}
 }
 
+/* A lead is lost, or won by somebody; one of several coordinators dies, or comes back. */
+static void election(struct run *r)
+{
+	struct coordinator *c = r->s.c;
+	size_t node = (size_t)below(r, (int64_t)coordinator_nodes(c));
+	bool others = coordinator_nodes(c) > 1;
+	if (!coordinator_up(c))
+		return;
+	if (chance(r, 300))
+		coordinator_step_down(c);
+	else if (others && coordinator_node_up(c, node) && chance(r, 300))
+		coordinator_node_crash(c, node);
+	else if (!coordinator_node_up(c, node))
+		coordinator_node_restart(c, node);
+	else
+		coordinator_lead(c, node);
+}
+
+/* Whatever has become of it: all of them are up, and one leads. */
+static void heal_coordinators(struct run *r)
+{
+	struct coordinator *c = r->s.c;
+	if (!coordinator_up(c))
+		coordinator_fault(r);
+	for (size_t i = 0; i < coordinator_nodes(c); i++)
+		coordinator_node_restart(c, i);
+	if (!coordinator_led(c))
+		coordinator_lead(c, 0);
+}
+
 static void churn(struct run *r)
 {
 	char name[16];
-	if (!coordinator_up(r->s.c) || r->s.hosts_nr >= SIM_HOSTS_MAX - 1)
+	if (!coordinator_led(r->s.c) || r->s.hosts_nr >= SIM_HOSTS_MAX - 1)
 		return;
 	if (chance(r, 500)) {
 		snprintf(name, sizeof name, "late-%zu", r->s.hosts_nr);
@@ -193,7 +224,7 @@ static bool begin_rollout(struct run *r, const char *version)
 {
 	make_version(r, version);
 	struct sim_deploy d = a_deploy(r, version);
-	if (!coordinator_up(r->s.c))
+	if (!coordinator_led(r->s.c))
 		return false;
 	int rc = sim_deploy(&r->s, &d);
 	if (rc == E_INFEASIBLE) { /* the fleet has changed since, and has a domain of one host */
@@ -235,6 +266,9 @@ static void one_fault(struct run *r)
 		break;
 	case FAULT_COORDINATOR:
 		coordinator_fault(r);
+		break;
+	case FAULT_ELECTION:
+		election(r);
 		break;
 	case FAULT_DISK:
 		coordinator_slow_disk(r->s.c, chance(r, 500) ? below(r, 3000) : 0);
@@ -281,8 +315,7 @@ static void heal(struct run *r)
 {
 	world_say(&r->s.w, "everything heals");
 	coordinator_slow_disk(r->s.c, 0);
-	if (!coordinator_up(r->s.c))
-		coordinator_fault(r);
+	heal_coordinators(r);
 	for (size_t i = 0; i < r->s.hosts_nr; i++) {
 		r->s.hosts[i].probe_fault = false;
 		r->s.hosts[i].stop_fault = false;
@@ -393,6 +426,7 @@ uint64_t seeds_run_one(uint64_t seed, bool verbose, char *violation, size_t cap,
 	PRE(r != NULL);
 	sim_init(&r->s, seed, verbose);
 	r->beside = seed % 4 == 3 ? (seed / 4 % 4) << 1 : 0;
+	coordinator_grow(r->s.c, seed % 2 == 0 ? 3 : 1);
 	for (int f = 0; f < FAULT_NR; f++)
 		r->on[f] = chance(r, 400);
 	make_fleet(r);

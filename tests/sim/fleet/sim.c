@@ -158,6 +158,7 @@ struct sim_host *sim_add_host_in(struct sim *s, const char *name, const char *re
 	PRE(r.code == E_OK);
 	sim_host_init(h, &s->w, s->c, &s->versions, name, region, s->app.s, r.generation);
 	h->zone = c.host.zone;
+	h->node = s->hosts_nr % coordinator_nodes(s->c);
 	s->hosts_nr++;
 	sim_host_boot(h);
 	return h;
@@ -165,7 +166,7 @@ struct sim_host *sim_add_host_in(struct sim *s, const char *name, const char *re
 
 void sim_remove_host(struct sim *s, struct sim_host *h)
 {
-	if (coordinator_up(s->c))
+	if (coordinator_led(s->c))
 		coordinator_now(s->c, &(struct command){.kind = COMMAND_HOST_REMOVE,
 							.host_remove = h->name,
 							.reason = "scale-in"});
@@ -268,6 +269,8 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 	const struct version *v = versions_get(&s->versions, d->version);
 	struct wave waves[8] = {0};
 	struct task tasks[SIM_HOSTS_MAX];
+	if (!coordinator_led(s->c))
+		return E_UNAVAILABLE;
 	size_t nr = tasks_of(s, d, tasks);
 	int rc = feasible(s, d, tasks, nr);
 	if (rc != E_OK)
@@ -303,7 +306,7 @@ int sim_deploy(struct sim *s, const struct sim_deploy *d)
 
 int sim_verb(struct sim *s, uint64_t id, enum verb v, uint32_t wave)
 {
-	if (!coordinator_up(s->c))
+	if (!coordinator_led(s->c))
 		return E_UNAVAILABLE;
 	world_say(&s->w, "operator: %s", verb_name(v));
 	struct command c = {.kind = COMMAND_VERB,

@@ -31,7 +31,10 @@ static void write_records(struct disk *d, const struct write *op, unsigned n)
 {
 	if (d->n == 0)
 		d->start = op->index;
-	PRE(op->index == d->start + d->n && d->n + n <= MAX_INDEX);
+	if (op->index != d->start + d->n)
+		violation(d->w, "the engine writes index %llu, but the disk ends at %llu", op->index,
+			  d->start + d->n - 1);
+	PRE(d->n + n <= MAX_INDEX);
 	memcpy(d->records + d->n, op->records, n * sizeof *op->records);
 	d->n += n;
 }
@@ -78,19 +81,41 @@ static void disk_turn(struct node *n, void *arg);
 
 static uint64_t disk_delay(struct node *n)
 {
-	return 1 + rng_below(&n->w->rng, 3) + (n->disk.slow_ms ? rng_below(&n->w->rng, n->disk.slow_ms) : 0);
+	const struct disk *d = &n->disk;
+	uint64_t hung = d->hangs_until > n->w->now ? d->hangs_until - n->w->now : 0;
+	return hung + 1 + rng_below(&n->w->rng, 3) + (d->slow_ms ? rng_below(&n->w->rng, d->slow_ms) : 0);
+}
+
+/*
+ * A full disk may take a part of what it refuses. After a failed append nothing is written any more until the
+ * next start, as with raft_uv.
+ */
+static int perform_or_fail(struct node *n, const struct write *op)
+{
+	struct disk *d = &n->disk;
+	if (!d->failed && (!d->full || op->kind == WRITE_TRUNCATE)) {
+		perform(d, op);
+		return 0;
+	}
+	if (!d->failed && op->kind == WRITE_APPEND) {
+		write_records(d, op, (unsigned)rng_below(&n->w->rng, op->n));
+		d->failed = true;
+	}
+	return RAFT_NOSPACE;
 }
 
 static void disk_turn(struct node *n, void *arg)
 {
 	struct write *op = take_write(&n->disk);
-	perform(&n->disk, op);
+	int status = perform_or_fail(n, op);
 	if (n->disk.first)
 		at(n, disk_delay(n), disk_turn, NULL);
 	if (op->append_cb)
-		op->append_cb(op->append, 0);
+		op->append_cb(op->append, status);
 	if (op->put_cb)
-		op->put_cb(op->put, 0);
+		op->put_cb(op->put, status);
+	free(op->records);
+	free(op);
 }
 
 static void queue_write(struct node *n, const struct write *proto)
@@ -109,9 +134,9 @@ static void queue_write(struct node *n, const struct write *proto)
 void disk_crash(struct node *n)
 {
 	struct disk *d = &n->disk;
-	while (d->first && rng_chance(&n->w->rng, 500))
+	while (d->first && !d->failed && rng_chance(&n->w->rng, 500))
 		perform(d, take_write(d));
-	if (d->first && d->first->kind == WRITE_APPEND)
+	if (d->first && !d->failed && d->first->kind == WRITE_APPEND)
 		write_records(d, d->first, (unsigned)rng_below(&n->w->rng, d->first->n + 1));
 	d->first = NULL;
 	d->tail = &d->first;
@@ -120,8 +145,18 @@ void disk_crash(struct node *n)
 void configuration_all(struct world *w, struct raft_configuration *c)
 {
 	raft_configuration_init(c);
-	for (unsigned i = 0; i < w->n_nodes; i++)
+	for (unsigned i = 0; i < w->n_first; i++)
 		PRE(raft_configuration_add(c, i + 1, w->nodes[i].address, RAFT_VOTER) == 0);
+}
+
+void disk_empty(struct node *n)
+{
+	struct disk *d = &n->disk;
+	d->records = calloc(MAX_INDEX, sizeof *d->records);
+	PRE(d->records);
+	d->w = n->w;
+	d->start = 1;
+	d->tail = &d->first;
 }
 
 void disk_format(struct node *n)
@@ -132,13 +167,10 @@ void disk_format(struct node *n)
 	configuration_all(n->w, &conf);
 	PRE(raft_configuration_encode(&conf, &b) == 0);
 	raft_configuration_close(&conf);
-	d->records = calloc(MAX_INDEX, sizeof *d->records);
-	PRE(d->records);
+	disk_empty(n);
 	d->records[0] = (struct record){.term = 1, .type = RAFT_CHANGE, .len = b.len, .bytes = b.base};
 	d->n = 1;
-	d->start = 1;
 	d->term = 1;
-	d->tail = &d->first;
 }
 
 /* ---- the vtable ---- */
@@ -156,6 +188,16 @@ static struct raft_entry *entries_of(const struct record *r, unsigned n)
 		e[i].type = r[i].type;
 		e[i].buf.base = e[i].batch = copy_bytes(r[i].bytes, r[i].len);
 		e[i].buf.len = r[i].len;
+	}
+	return e;
+}
+
+static struct raft_entry *copy_entries(const struct raft_entry *from, unsigned n)
+{
+	struct raft_entry *e = n ? raft_calloc(n, sizeof *e) : NULL;
+	for (unsigned i = 0; i < n; i++) {
+		e[i] = from[i];
+		e[i].buf.base = e[i].batch = copy_bytes(from[i].buf.base, from[i].buf.len);
 	}
 	return e;
 }
@@ -195,6 +237,8 @@ static int load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_
 	*entries = entries_of(d->records, d->n);
 	*n = d->n;
 	d->next = *start + d->n;
+	d->failed = false;
+	d->hangs_until = 0;
 	return 0;
 }
 
@@ -220,6 +264,8 @@ static int set_term(struct raft_io *io, raft_term term)
 	PRE(term < MAX_TERM);
 	if (term < n->disk.term)
 		violation(n->w, "node %u: term goes back from %llu to %llu", n->nr, n->disk.term, term);
+	if (n->disk.full && rng_chance(&n->w->rng, 500))
+		return RAFT_NOSPACE;
 	n->disk.term = term;
 	n->disk.vote = 0;
 	return 0;
@@ -232,6 +278,8 @@ static int set_vote(struct raft_io *io, raft_id id)
 	if (*vote != 0 && *vote != id)
 		violation(n->w, "node %u: votes for %llu and %llu in term %llu", n->nr, *vote, id,
 			  n->disk.term);
+	if (n->disk.full && rng_chance(&n->w->rng, 500))
+		return RAFT_NOSPACE;
 	*vote = n->disk.vote = id;
 	return 0;
 }
@@ -307,7 +355,7 @@ static int snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req, ra
 
 static raft_time time_now(struct raft_io *io)
 {
-	return node_of(io)->w->now;
+	return node_of(io)->w->now + node_of(io)->clock_ahead;
 }
 
 static int random_between(struct raft_io *io, int lo, int hi)
@@ -343,15 +391,14 @@ struct parcel {
 
 struct sent {
 	struct raft_io_send *req;
-	raft_io_send_cb cb;
 	int status;
 };
 
 static void sent_turn(struct node *n, void *arg)
 {
 	struct sent *s = arg;
-	if (s->cb)
-		s->cb(s->req, s->status);
+	if (s->req->cb) /* kept there, as raft_uv does */
+		s->req->cb(s->req, s->status);
 	free(s);
 }
 
@@ -360,6 +407,7 @@ static void arrive(struct node *n, void *arg)
 	struct parcel *p = arg;
 	if (!n->w->cut[p->from][n->nr])
 		n->recv(n->io, &p->m);
+	free(p);
 }
 
 static struct parcel *pack(struct node *from, const struct raft_message *m)
@@ -372,7 +420,7 @@ static struct parcel *pack(struct node *from, const struct raft_message *m)
 	p->m.server_address = from->address;
 	if (m->type == RAFT_IO_APPEND_ENTRIES) {
 		const struct raft_append_entries *a = &m->append_entries;
-		p->m.append_entries.entries = entries_of(records_of(a->entries, a->n_entries), a->n_entries);
+		p->m.append_entries.entries = copy_entries(a->entries, a->n_entries);
 	}
 	if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
 		struct raft_install_snapshot *s = &p->m.install_snapshot;
@@ -380,6 +428,13 @@ static struct parcel *pack(struct node *from, const struct raft_message *m)
 		s->data.base = copy_bytes(s->data.base, s->data.len);
 	}
 	return p;
+}
+
+/* A connection that is cut or full keeps its sender waiting, sometimes for long. */
+static uint64_t send_delay(struct world *w, bool gone)
+{
+	bool stalls = rng_chance(&w->rng, gone ? 300 : 10);
+	return 1 + rng_below(&w->rng, stalls ? 3000 : 5);
 }
 
 static int send_message(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
@@ -393,14 +448,15 @@ static int send_message(struct raft_io *io, struct raft_io_send *req, const stru
 	bool gone = w->cut[n->nr][to->nr] || !to->alive;
 	struct sent *s = malloc(sizeof *s);
 	PRE(s);
-	*s = (struct sent){req, cb, gone ? RAFT_NOCONNECTION : 0};
+	req->cb = cb;
+	*s = (struct sent){req, gone ? RAFT_NOCONNECTION : 0};
 	if (!gone) {
 		uint64_t when = w->now + 1 + rng_below(&w->rng, rng_chance(&w->rng, 20) ? 100 : 4);
 		uint64_t *last = &w->arrives[n->nr][to->nr];
 		*last = when > *last ? when : *last;
 		at(to, *last - w->now, arrive, pack(n, m));
 	}
-	at(n, 1 + rng_below(&w->rng, 5), sent_turn, s);
+	at(n, send_delay(w, gone), sent_turn, s);
 	return 0;
 }
 

@@ -96,12 +96,9 @@ void fsm_sim_init(struct node *n)
 				    .snapshot_async = snap_write};
 }
 
-static void acked(struct raft_apply *req, int status, void *result)
+static void note_acked(const struct proposal *p)
 {
-	struct proposal *p = container_of(req, struct proposal, req);
 	struct world *w = p->node->w;
-	if (status != 0)
-		return;
 	raft_index index = raft_last_applied(p->node->raft) + 1; /* it moves only after this call */
 	if (w->command_at[index] != p->command)
 		violation(w, "node %u: acknowledges command %llu at index %llu, which holds %llu",
@@ -110,6 +107,15 @@ static void acked(struct raft_apply *req, int status, void *result)
 	w->acked++;
 	if (index > w->top_acked_index)
 		w->top_acked_index = index;
+}
+
+static void answered(struct raft_apply *req, int status, void *result)
+{
+	struct proposal *p = container_of(req, struct proposal, req);
+	p->node->w->in_flight--;
+	if (status == 0)
+		note_acked(p);
+	free(p);
 }
 
 bool propose_one(struct node *n)
@@ -127,13 +133,19 @@ bool propose_one(struct node *n)
 	struct raft_buffer buf = {.base = raft_malloc(b.len), .len = b.len};
 	memcpy(buf.base, b.data, b.len);
 	buf_done(&b);
-	return raft_apply(n->raft, &p->req, &buf, 1, acked) == 0;
+	if (raft_apply(n->raft, &p->req, &buf, 1, answered) != 0)
+		return false;
+	n->w->in_flight++;
+	return true;
 }
 
 static void guard_fatal(void *arg, const char *text)
 {
 	struct node *n = arg;
-	violation(n->w, "node %u: %s", n->nr, text);
+	if (!n->disk.failed && !n->disk.full)
+		violation(n->w, "node %u: %s", n->nr, text);
+	node_crash(n); /* the process ends here */
+	longjmp(n->w->stopped, 1);
 }
 
 static void set_options(struct node *n)

@@ -2,8 +2,8 @@
  * raft_sim: the replicated log under crashes, partitions, slow disks, snapshots, membership changes.
  * Deterministic: the failing seed is the bug report.
  *
- *   raft_sim --seeds N --start S --nodes K [--rules-off MASK] [--least-voters V] [--expect-violations]
- * [--verbose]
+ *   raft_sim --seeds N --start S --nodes K [--rules-off MASK] [--least-voters V]
+ *            [--free-transfers | --flood BOUND | --held] [--expect-violations] [--verbose]
  *
  * Checked: one command and one chain hash per index, one leader per term, one vote per term, what was
  * acknowledged is there at the end, no node halts, everybody converges. Exit 1 when a seed violates one (with
@@ -19,7 +19,13 @@
 
 #include "tests/sim/raft/world.h"
 
-enum { FAULTS_MS = 45000, CALM_MS = 60000, EXIT_VIOLATION = 9 };
+enum {
+	FAULTS_MS = 45000,
+	CALM_MS = 60000,
+	FLOOD_MS = 20000,
+	EXIT_VIOLATION = 9,
+	NEWCOMERS = MAX_NODES - MAX_FIRST
+};
 
 _Noreturn void violation(struct world *w, const char *fmt, ...)
 {
@@ -93,164 +99,40 @@ static void check_node(struct node *n)
 	*leader = n->nr + 1;
 }
 
-static void run_until(struct world *w, uint64_t end)
+static void handle(struct world *w, const struct event *e)
+{
+	if (setjmp(w->stopped) == 0)
+		e->fn(e->node, e->arg);
+}
+
+void run_until(struct world *w, uint64_t end)
 {
 	while (w->n_heap > 0 && w->heap[0].at <= end) {
 		struct event e = pop(w);
 		w->now = e.at;
 		if (!e.node->alive || e.node->epoch != e.epoch)
 			continue;
-		e.fn(e.node, e.arg);
+		if (e.node->paused_until > e.at) {
+			e.at = e.node->paused_until; /* later, in the order in which they came */
+			push(w, &e);
+			continue;
+		}
+		handle(w, &e);
 		w->events++;
 		check_node(e.node);
 	}
 	w->now = end;
 }
 
-/* ---- faults ---- */
-
-static void note(const struct node *n, const char *what)
-{
-	if (n->w->verbose)
-		printf("  t=%llu node %u %s\n", (unsigned long long)n->w->now, n->nr, what);
-}
-
-static bool all_well(const struct world *w)
-{
-	for (unsigned i = 0; i < w->n_nodes; i++) {
-		if (!w->nodes[i].alive)
-			return false;
-		for (unsigned j = 0; j < w->n_nodes; j++)
-			if (w->cut[i][j])
-				return false;
-	}
-	return true;
-}
-
-static struct node *any_node(struct world *w)
-{
-	return &w->nodes[rng_below(&w->rng, w->n_nodes)];
-}
-
-static void fault_crash(struct world *w)
-{
-	struct node *n = any_node(w);
-	if (!n->alive)
-		return;
-	note(n, "crashes");
-	node_crash(n);
-}
-
-static void fault_restart(struct world *w)
-{
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		if (!w->nodes[i].alive && rng_chance(&w->rng, 600)) {
-			node_boot(&w->nodes[i]);
-			note(&w->nodes[i], "is back");
-		}
-}
-
-/* Both ways, one way, or only towards some. */
-static void fault_partition(struct world *w)
-{
-	struct node *n = any_node(w);
-	unsigned kind = (unsigned)rng_below(&w->rng, 4);
-	for (unsigned i = 0; i < w->n_nodes; i++) {
-		if (i == n->nr || (kind == 3 && rng_chance(&w->rng, 500)))
-			continue;
-		w->cut[n->nr][i] |= kind != 1;
-		w->cut[i][n->nr] |= kind != 2;
-	}
-}
-
-static void fault_heal(struct world *w)
-{
-	memset(w->cut, 0, sizeof w->cut);
-}
-
-static void fault_slow_disk(struct world *w)
-{
-	struct node *n = any_node(w);
-	n->disk.slow_ms = rng_chance(&w->rng, 500) ? (unsigned)rng_below(&w->rng, 800) : 0;
-}
-
-static struct node *leader(struct world *w)
-{
-	struct node *best = NULL;
-	for (unsigned i = 0; i < w->n_nodes; i++) {
-		struct node *n = &w->nodes[i];
-		if (n->alive && n->raft->state == RAFT_LEADER &&
-		    (!best || n->raft->current_term > best->raft->current_term))
-			best = n;
-	}
-	return best;
-}
-
-static void changed(struct raft_change *req, int status)
-{
-}
-
-static void transferred(struct raft_transfer *req)
-{
-}
-
-/*
- * Operator rules: one change at a time, with all members reachable, never the leader itself, and never below
- * --least-voters (2). With 1 the guarded engine FAILS here: replicas diverge (--nodes 3 --least-voters 1
- * --start 10) and a demoted node with the longer log blocks the last voter (--start 2). Until that is
- * understood, going down to one voter must be refused by whatever offers membership changes. A cluster that
- * always had one node is not affected.
- */
-static void change_membership(struct world *w)
-{
-	struct node *n = leader(w), *other = any_node(w);
-	if (!n || other == n || !all_well(w) || n->raft->configuration_uncommitted_index != 0)
-		return;
-	struct raft_change *req = calloc(1, sizeof *req);
-	PRE(req);
-	int role = RAFT_VOTER;
-	unsigned voters = 0;
-	for (unsigned i = 0; i < n->raft->configuration.n; i++)
-		voters += n->raft->configuration.servers[i].role == RAFT_VOTER;
-	for (unsigned i = 0; i < n->raft->configuration.n; i++)
-		if (n->raft->configuration.servers[i].id == other->nr + 1)
-			role = n->raft->configuration.servers[i].role;
-	if (role == RAFT_VOTER && voters <= w->least_voters)
-		return;
-	note(n, role == RAFT_VOTER ? "demotes another" : "promotes another");
-	(void)raft_assign(n->raft, req, other->nr + 1, role == RAFT_VOTER ? RAFT_STANDBY : RAFT_VOTER,
-			  changed);
-}
-
-static void transfer_leadership(struct world *w)
-{
-	struct node *n = leader(w);
-	if (!n || !all_well(w) || w->n_nodes == 1)
-		return;
-	struct raft_transfer *req =
-		calloc(1, sizeof *req); /* the engine uses it after its callback: never freed (S12) */
-	PRE(req);
-	(void)raft_transfer(n->raft, req, 0, transferred);
-}
-
-static void one_fault(struct world *w)
-{
-	static void (*const many[])(struct world *) = {
-		fault_crash,	   fault_crash,	       fault_restart,	fault_restart,	   fault_restart,
-		fault_partition,   fault_partition,    fault_partition, fault_heal,	   fault_heal,
-		fault_heal,	   fault_slow_disk,    fault_slow_disk, change_membership, change_membership,
-		change_membership, transfer_leadership};
-	many[rng_below(&w->rng, ARRAY_LEN(many))](w);
-}
-
 static void clients(struct world *w)
 {
 	for (unsigned i = 0; i < w->n_nodes; i++) {
 		struct node *n = &w->nodes[i];
-		if (!n->alive || n->raft->state != RAFT_LEADER)
+		if (!n->alive || n->paused_until > w->now || n->raft->state != RAFT_LEADER)
 			continue;
-		for (uint64_t k = rng_below(&w->rng, 4); k > 0; k--)
-			(void)propose_one(n);
+		if (rng_chance(&w->rng, w->talkative))
+			for (uint64_t k = rng_below(&w->rng, 4); k > 0; k--)
+				(void)propose_one(n);
 		check_node(n);
 	}
 }
@@ -260,28 +142,36 @@ static void clients(struct world *w)
 static void build(struct world *w, uint64_t seed)
 {
 	rng_seed(&w->rng, seed);
+	w->quiet = rng_chance(&w->rng, 300);
+	w->talkative = w->quiet ? 0 : 1000;
 	w->threshold = 20 + (unsigned)rng_below(&w->rng, 100);
 	w->trailing = 5 + (unsigned)rng_below(&w->rng, 40);
+	w->fault_gap_ms = 200 + (unsigned)rng_below(&w->rng, 1500);
 	for (unsigned i = 0; i < w->n_nodes; i++) {
 		w->nodes[i].w = w;
 		w->nodes[i].nr = i;
 		snprintf(w->nodes[i].address, sizeof w->nodes[i].address, "n%u", i);
 	}
-	for (unsigned i = 0; i < w->n_nodes; i++) {
+	for (unsigned i = 0; i < w->n_first; i++) {
 		disk_format(&w->nodes[i]);
+		w->nodes[i].life = MEMBER;
 		node_boot(&w->nodes[i]);
 	}
 }
 
+/* Spares are sent nothing. */
 static bool converged(struct world *w)
 {
 	struct node *l = leader(w);
 	if (!l)
 		return false;
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		if (w->nodes[i].raft->last_applied != raft_last_index(l->raft) ||
-		    w->nodes[i].chain != l->chain)
+	for (unsigned i = 0; i < l->raft->configuration.n; i++) {
+		const struct raft_server *s = &l->raft->configuration.servers[i];
+		const struct node *n = &w->nodes[s->id - 1];
+		if (s->role != RAFT_SPARE &&
+		    (n->raft->last_applied != raft_last_index(l->raft) || n->chain != l->chain))
 			return false;
+	}
 	return l->raft->last_applied >= w->top_acked_index;
 }
 
@@ -289,6 +179,8 @@ static void tell(struct world *w)
 {
 	for (unsigned i = 0; i < w->n_nodes; i++) {
 		struct raft *r = w->nodes[i].raft;
+		if (w->nodes[i].life != MEMBER)
+			continue;
 		printf("  node %u: state %u term %llu last %llu stored %llu commit %llu applied %llu "
 		       "snapshot %llu\n",
 		       i, r->state, r->current_term, raft_last_index(r), r->last_stored, r->commit_index,
@@ -304,12 +196,7 @@ static void tell(struct world *w)
 
 static void calm(struct world *w)
 {
-	fault_heal(w);
-	for (unsigned i = 0; i < w->n_nodes; i++) {
-		w->nodes[i].disk.slow_ms = 0;
-		if (!w->nodes[i].alive)
-			node_boot(&w->nodes[i]);
-	}
+	no_more_faults(w);
 	uint64_t end = w->now + CALM_MS, before_calm = w->acked;
 	while (w->now < end) {
 		struct node *l = leader(w);
@@ -333,7 +220,7 @@ static void run_seed(struct world *w, uint64_t seed)
 		if (w->now < next_fault)
 			continue;
 		one_fault(w);
-		next_fault = w->now + 20 + rng_below(&w->rng, 800);
+		next_fault = w->now + 20 + rng_below(&w->rng, w->hurry ? 50 : w->fault_gap_ms);
 	}
 	calm(w);
 	if (w->verbose)
@@ -341,12 +228,45 @@ static void run_seed(struct world *w, uint64_t seed)
 		       (unsigned long long)w->events, (unsigned long long)w->acked);
 }
 
+/*
+ * S13: the engine commits only when followers have all that the leader has. While one more proposal always
+ * follows before they have, nothing is acknowledged; so a proposer must bound what it has in flight.
+ */
+static void run_flood(struct world *w, uint64_t seed, uint64_t bound)
+{
+	build(w, seed);
+	uint64_t acked = 0;
+	for (unsigned ms = 0; ms < FLOOD_MS; ms++) {
+		struct node *l = leader(w);
+		run_until(w, w->now + 1);
+		if (l && w->in_flight < bound)
+			(void)propose_one(l);
+		if (ms % 5000 != 4999)
+			continue;
+		if (w->acked == acked)
+			violation(w, "nothing was acknowledged for 5 s, with %llu in flight",
+				  (unsigned long long)w->in_flight);
+		acked = w->acked;
+	}
+}
+
+static void run_held(struct world *w, uint64_t seed)
+{
+	build(w, seed);
+	play_held(w);
+	no_more_faults(w);
+	for (uint64_t end = w->now + FLOOD_MS * 2; w->now < end; clients(w))
+		run_until(w, w->now + 20);
+	calm(w);
+}
+
 /* ---- many runs ---- */
 
 struct options {
 	uint64_t seeds, start;
 	unsigned nodes, rules_off, least_voters;
-	bool verbose, expect;
+	bool verbose, expect, free_transfers, held;
+	uint64_t flood;
 };
 
 /* A crash of the engine is a violation too: each seed has its own process. */
@@ -359,12 +279,20 @@ static bool seed_is_clean(const struct options *o, uint64_t seed)
 	if (pid == 0) {
 		struct world *w = calloc(1, sizeof *w);
 		PRE(w);
-		w->n_nodes = o->nodes;
+		w->n_first = o->nodes;
+		w->n_nodes = o->nodes + NEWCOMERS;
+		w->free_transfers = o->free_transfers;
 		w->rules_off = o->rules_off;
 		w->least_voters = o->least_voters;
 		w->verbose = o->verbose;
 		alarm(60); /* a run that does not end is one more way to fail */
-		run_seed(w, seed);
+		heap_begin(w);
+		if (o->flood)
+			run_flood(w, seed, o->flood);
+		else if (o->held)
+			run_held(w, seed);
+		else
+			run_seed(w, seed);
 		fflush(stdout);
 		_exit(0);
 	}
@@ -374,8 +302,13 @@ static bool seed_is_clean(const struct options *o, uint64_t seed)
 	if (WIFSIGNALED(status))
 		printf("  killed by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	printf("  repeat: raft_sim --seeds 1 --start %llu --nodes %u --rules-off %u --least-voters %u "
-	       "--verbose\n",
-	       (unsigned long long)seed, o->nodes, o->rules_off, o->least_voters);
+	       "--flood %llu "
+	       "%s--verbose\n",
+	       (unsigned long long)seed, o->nodes, o->rules_off, o->least_voters,
+	       (unsigned long long)o->flood,
+	       o->free_transfers ? "--free-transfers "
+	       : o->held	 ? "--held "
+				 : "");
 	return false;
 }
 
@@ -388,6 +321,9 @@ static bool parse(struct options *o, int argc, char **argv)
 					      {"least-voters", 1, 0, 'l'},
 					      {"verbose", 0, 0, 'v'},
 					      {"expect-violations", 0, 0, 'x'},
+					      {"free-transfers", 0, 0, 't'},
+					      {"flood", 1, 0, 'f'},
+					      {"held", 0, 0, 'h'},
 					      {0}};
 	int c;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -405,19 +341,26 @@ static bool parse(struct options *o, int argc, char **argv)
 			o->verbose = true;
 		else if (c == 'x')
 			o->expect = true;
+		else if (c == 't')
+			o->free_transfers = true;
+		else if (c == 'h')
+			o->held = true;
+		else if (c == 'f')
+			o->flood = strtoull(optarg, NULL, 0);
 		else
 			return false;
 	}
-	return o->nodes >= 1 && o->nodes <= MAX_NODES;
+	return o->nodes >= 1 && o->nodes <= MAX_FIRST && (!o->held || o->nodes == 5);
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seeds = 100, .start = 1, .nodes = 3, .least_voters = 2};
+	struct options o = {.seeds = 100, .start = 1, .nodes = 3, .least_voters = 1};
 	uint64_t bad = 0, ran = 0;
 	if (!parse(&o, argc, argv)) {
 		fprintf(stderr, "usage: raft_sim [--seeds N] [--start S] [--nodes 1..5] [--rules-off MASK] "
-				"[--least-voters V] [--expect-violations] [--verbose]\n");
+				"[--least-voters V] [--free-transfers] [--flood BOUND] [--held] "
+				"[--expect-violations] [--verbose]\n");
 		return 2;
 	}
 	for (; ran < o.seeds && !(o.expect && bad > 0); ran++)

@@ -47,6 +47,7 @@ static int setup(void **state)
 	test_fleet_release(&f, "checkout", "2.0");
 	events = events_new(16, 1);
 	drive = drive_new(&config, &ports, f.st, events);
+	drive_lead(drive, f.now);
 	return 0;
 }
 

@@ -218,6 +218,13 @@ static void upload_cancel(void *b, void *upload)
 	((struct world *)b)->cancelled++;
 }
 
+static void copies(void *b, const struct digest *d, unsigned *known, unsigned *of)
+{
+	const struct world *w = b;
+	*known = w->copies;
+	*of = w->coordinators;
+}
+
 /* ---- the cluster ---- */
 
 static const char *follows(void *b, struct arena *a)
@@ -290,6 +297,7 @@ static const struct admin_backend_ops ops = {
 	.upload_data = upload_data,
 	.upload_finish = upload_finish,
 	.upload_cancel = upload_cancel,
+	.copies = copies,
 	.follows = follows,
 	.cluster = cluster,
 	.token = token,

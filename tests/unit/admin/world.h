@@ -25,7 +25,8 @@ struct world {
 	struct buf upload;     /* what was stored */
 	uint64_t upload_limit; /* bytes taken before the store is full; 0 = no limit */
 	unsigned cancelled, finished;
-	const char *severe; /* of plans */
+	unsigned copies, coordinators; /* of every archive */
+	const char *severe;	       /* of plans */
 	/* the cluster: coordinators 1, which is asked, and 2 and 3 */
 	const char *follows; /* NULL: 1 leads */
 	unsigned voters;     /* the first so many vote; 0: 3 */

@@ -47,7 +47,7 @@ static int end(void **state)
 
 static void open_health(int64_t since_ms)
 {
-	assert_int_equal(health_open(&health, &loop, &spec, since_ms, &callbacks, NULL), E_OK);
+	assert_int_equal(health_open(&health, &loop, NULL, &spec, since_ms, &callbacks, NULL), E_OK);
 }
 
 static void command_probe(struct runspec_probe *p)

@@ -12,6 +12,7 @@ static uv_tcp_t server;
 static uint16_t port;
 static const char *answer;
 static struct probe *probe;
+static struct http_client *http;
 static struct probe_score last;
 static char last_why[200];
 static bool command_passes;
@@ -67,6 +68,7 @@ static int begin(void **state)
 		return -1;
 	uv_tcp_getsockname(&server, (struct sockaddr *)&addr, &len);
 	port = ntohs(addr.sin_port);
+	http = http_client_open(&loop, &(struct http_client_config){.program = HTTP_PROGRAM});
 	return 0;
 }
 
@@ -74,6 +76,7 @@ static int end(void **state)
 {
 	if (!uv_is_closing((uv_handle_t *)&server))
 		uv_close((uv_handle_t *)&server, NULL);
+	http_client_close(http);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	return uv_loop_close(&loop);
 }
@@ -83,6 +86,7 @@ static void on_verdict(void *arg, const struct probe_score *score, const char *w
 	last = *score;
 	snprintf(last_why, sizeof(last_why), "%s", why);
 	probe_close(probe);
+	uv_stop(&loop);
 	if (!uv_is_closing((uv_handle_t *)&server))
 		uv_close((uv_handle_t *)&server, NULL);
 }
@@ -99,7 +103,7 @@ static void run(enum probe_kind kind, const char *format)
 	struct probe_config c = {
 		.kind = kind, .url = url, .interval_ms = 1, .timeout_ms = 5000, .pass = 3, .fail = 2};
 	struct probe_callbacks cb = {NULL, on_verdict, run_command};
-	assert_int_equal(probe_open(&probe, &loop, &c, &cb, NULL), E_OK);
+	assert_int_equal(probe_open(&probe, &loop, http, &c, &cb, NULL), E_OK);
 	uv_run(&loop, UV_RUN_DEFAULT);
 }
 
@@ -130,9 +134,34 @@ static void tcp_passes_when_something_listens(void **state)
 static void tcp_fails_when_nothing_listens(void **state)
 {
 	uv_close((uv_handle_t *)&server, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
 	run(PROBE_TCP, "127.0.0.1:%u");
 	assert_int_equal(last.verdict, PROBE_FAILED);
+}
+
+static void on_enough(uv_timer_t *t)
+{
+	uv_stop(&loop);
+}
+
+/* Nothing is known of the program: neither passed nor failed, and it is asked again when it can be. */
+static void what_cannot_be_tried_is_no_failure(void **state)
+{
+	uv_timer_t enough;
+	struct probe_config c = {.kind = PROBE_TCP, .url = "127.0.0.1:1", .interval_ms = 1, .fail = 1};
+	struct probe_callbacks cb = {NULL, on_verdict, run_command};
+	http_client_close(http);
+	http = http_client_open(&loop, &(struct http_client_config){.program = "/nowhere/wavetrain-http"});
+	assert_int_equal(probe_open(&probe, &loop, http, &c, &cb, NULL), E_OK);
+	assert_string_equal(probe_untried(probe), "");
+	uv_timer_init(&loop, &enough);
+	uv_timer_start(&enough, on_enough, 50, 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(probe_score_of(probe)->verdict, PROBE_UNDECIDED);
+	assert_int_equal(probe_score_of(probe)->failures, 0);
+	assert_non_null(strstr(probe_untried(probe), "cannot start /nowhere/wavetrain-http"));
+	probe_close(probe);
+	uv_close((uv_handle_t *)&enough, NULL);
+	uv_run(&loop, UV_RUN_NOWAIT);
 }
 
 static void a_command_is_judged_by_what_its_owner_says(void **state)
@@ -150,7 +179,7 @@ static void other_hosts_are_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
 		struct probe_config c = {.kind = PROBE_HTTP, .url = urls[i]};
 		struct probe_callbacks cb = {NULL, on_verdict, run_command};
-		assert_int_equal(probe_open(&probe, &loop, &c, &cb, NULL), E_INVALID);
+		assert_int_equal(probe_open(&probe, &loop, http, &c, &cb, NULL), E_INVALID);
 	}
 }
 
@@ -178,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(http_fails_by_its_status, begin, end),
 		cmocka_unit_test_setup_teardown(tcp_passes_when_something_listens, begin, end),
 		cmocka_unit_test_setup_teardown(tcp_fails_when_nothing_listens, begin, end),
+		cmocka_unit_test_setup_teardown(what_cannot_be_tried_is_no_failure, begin, end),
 		cmocka_unit_test_setup_teardown(a_command_is_judged_by_what_its_owner_says, begin, end),
 		cmocka_unit_test_setup_teardown(other_hosts_are_refused, begin, end),
 		cmocka_unit_test(passes_must_be_in_a_row_and_last),

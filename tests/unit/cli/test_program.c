@@ -268,6 +268,22 @@ static void a_release_is_pushed_and_gone_on_with(void **state)
 	assert_true(told("next: name a folder"));
 }
 
+static void a_release_says_on_how_many_coordinators_it_lies(void **state)
+{
+	w.coordinators = 1;
+	w.copies = 1;
+	assert_int_equal(run("release show checkout 2.0"), 0);
+	assert_false(said("coordinator"));
+	w.coordinators = 3;
+	w.copies = 2;
+	assert_int_equal(run("release show checkout 2.0"), 0);
+	assert_true(said("The archive lies on 2 of 3 coordinators."));
+	assert_int_equal(run("release list checkout"), 0);
+	assert_false(said("coordinator"));
+	assert_int_equal(run("release show checkout 2.0 -o json"), 0);
+	assert_true(said("\"copies\": 2") && said("\"coordinators\": 3"));
+}
+
 static void an_upload_draws_its_progress_on_a_terminal(void **state)
 {
 	char line[256];
@@ -668,6 +684,7 @@ int main(void)
 		T(an_agents_bundle_is_written_for_its_owner_only),
 		T(doctor_and_explain_answer),
 		T(a_release_is_pushed_and_gone_on_with),
+		T(a_release_says_on_how_many_coordinators_it_lies),
 		T(an_upload_draws_its_progress_on_a_terminal),
 		T(a_refused_upload_is_told_although_bytes_were_on_their_way),
 		T(a_deployment_that_goes_back_exits_3_with_the_reason),

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "coordinator/consensus/guard.h"
+#include "coordinator/consensus/guard_conf.h"
 
 enum { OUR_TERM = 5, ENTRIES_MAX = 8, NOW = 777 };
 
@@ -25,7 +26,14 @@ static struct raft_message received, sent; /* the last one each; type 0: none */
 static int send_answer;			   /* what the guard answered to the engine's last send */
 static struct raft_io_append *writing;	   /* the append under way */
 static raft_io_append_cb writing_cb;
+static struct raft_io_send *sending; /* likewise */
+static raft_io_send_cb sending_cb;
 static unsigned short written_type;
+static struct raft_io_snapshot_put *putting; /* the snapshot under way */
+static raft_io_snapshot_put_cb putting_cb;
+static struct raft_snapshot written_snapshot; /* as it reached the disk */
+static int role_seen;	    /* of this server, when the last message reached the engine; 0: not configured */
+static raft_id leader_seen; /* likewise whom the engine took for its leader */
 
 /* ---- the engine and its I/O ---- */
 
@@ -34,6 +42,8 @@ static void fatal(void *arg, const char *text)
 	snprintf(said, sizeof said, "%s", text);
 }
 
+static void engine_answers(struct raft_message *m);
+
 static void engine_tick(struct raft_io *of)
 {
 }
@@ -41,6 +51,9 @@ static void engine_tick(struct raft_io *of)
 static void engine_recv(struct raft_io *of, struct raft_message *m)
 {
 	received = *m;
+	role_seen = raft.configuration.n > 0 ? raft.configuration.servers[0].role : 0;
+	leader_seen = raft.follower_state.current_leader.id;
+	engine_answers(m);
 }
 
 static int io_start(struct raft_io *of, unsigned ms, raft_io_tick_cb t, raft_io_recv_cb r)
@@ -54,6 +67,8 @@ static int io_send(struct raft_io *of, struct raft_io_send *req, const struct ra
 		   raft_io_send_cb cb)
 {
 	sent = *m;
+	sending = req;
+	sending_cb = cb;
 	return 0;
 }
 
@@ -63,6 +78,20 @@ static int io_append(struct raft_io *of, struct raft_io_append *req, const struc
 	writing = req;
 	writing_cb = cb;
 	written_type = e[0].type;
+	return 0;
+}
+
+static int io_truncate(struct raft_io *of, raft_index index)
+{
+	return 0;
+}
+
+static int io_snapshot_put(struct raft_io *of, unsigned trailing, struct raft_io_snapshot_put *req,
+			   const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	putting = req;
+	putting_cb = cb;
+	written_snapshot = *snapshot;
 	return 0;
 }
 
@@ -79,12 +108,18 @@ static void begin(unsigned rules_off, unsigned short state, const raft_term *ter
 	raft.log = (struct raft_log){.entries = entries, .size = ENTRIES_MAX, .back = nr};
 	for (unsigned i = 0; i < nr; i++)
 		entries[i] = (struct raft_entry){.term = terms[i], .type = RAFT_COMMAND};
-	io = (struct raft_io){
-		.data = &raft, .start = io_start, .send = io_send, .append = io_append, .time = io_time};
+	io = (struct raft_io){.data = &raft,
+			      .start = io_start,
+			      .send = io_send,
+			      .append = io_append,
+			      .truncate = io_truncate,
+			      .snapshot_put = io_snapshot_put,
+			      .time = io_time};
 	received = sent = (struct raft_message){0};
 	writing = NULL;
 	said[0] = '\0';
 	guard_install(&guard, &raft, &hooks, rules_off);
+	guard.stood = OUR_TERM; /* if it leads, then by an election */
 	assert_int_equal(io.start(&io, 100, engine_tick, engine_recv), 0);
 }
 
@@ -121,7 +156,7 @@ static void with_and_without(int rule, bool (*holds)(unsigned rules_off))
 	assert_false(holds(GUARD_RULE(rule)));
 }
 
-/* ---- rule 1: the real engine, alone in its cluster, so that it leads from its start on ---- */
+/* ---- rules 1 and 11: the real engine, alone in its cluster, so that it leads from its start on ---- */
 
 static int lone_init(struct raft_io *of, raft_id id, const char *address)
 {
@@ -152,13 +187,19 @@ static int lone_load(struct raft_io *of, raft_term *term, raft_id *vote, struct 
 	return 0;
 }
 
+static raft_term term_on_disk; /* 0: none written */
+static raft_id vote_on_disk;
+
 static int lone_set_term(struct raft_io *of, raft_term term)
 {
+	term_on_disk = term;
+	vote_on_disk = 0;
 	return 0;
 }
 
 static int lone_set_vote(struct raft_io *of, raft_id id)
 {
+	vote_on_disk = id;
 	return 0;
 }
 
@@ -171,7 +212,7 @@ static void lone_closed(struct raft *r)
 {
 }
 
-static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
+static void lone_start(unsigned rules_off)
 {
 	const struct guard_hooks hooks = {.fatal = fatal};
 	static struct raft_fsm fsm = {.version = 1};
@@ -186,19 +227,31 @@ static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
 			      .time = io_time,
 			      .random = lone_random};
 	writing = NULL;
+	term_on_disk = 0;
+	vote_on_disk = 0;
 	assert_int_equal(raft_init(&raft, &io, &fsm, 1, "one"), 0);
 	guard_install(&guard, &raft, &hooks, rules_off);
 	assert_int_equal(raft_start(&raft), 0);
 	assert_int_equal(raft_state(&raft), RAFT_LEADER);
 	guard_started(&guard);
+}
+
+static void lone_end(void)
+{
+	guard_closing(&guard);
+	raft_close(&raft, lone_closed);
+	guard_done(&guard);
+}
+
+static bool a_barrier_is_the_first_of_a_term(unsigned rules_off)
+{
+	lone_start(rules_off);
 	bool proposed = writing != NULL && written_type == RAFT_BARRIER;
 	if (proposed)
 		written();
 	tick(&io);
 	assert_null(writing); /* one is enough */
-	guard_closing(&guard);
-	raft_close(&raft, lone_closed);
-	guard_done(&guard);
+	lone_end();
 	return proposed;
 }
 
@@ -232,6 +285,51 @@ static bool an_old_entry_is_not_counted(unsigned rules_off)
 static void rule_2_counts_successes_only_for_entries_of_its_own_term(void **state)
 {
 	with_and_without(2, an_old_entry_is_not_counted);
+}
+
+/* ---- rule 3 ---- */
+
+static raft_index answered_index; /* what the engine would claim */
+
+static void engine_answers(struct raft_message *m)
+{
+	struct raft_message answer = {.type = RAFT_IO_APPEND_ENTRIES_RESULT, .server_id = 2};
+	if (answered_index == 0)
+		return;
+	answer.append_entries_result.last_log_index = answered_index;
+	engine_sends(answer);
+}
+
+/* A heartbeat that proves index 1 reaches a follower whose log goes on to 3, perhaps otherwise than the
+ * leader's. */
+static void heartbeat_at_1(unsigned rules_off)
+{
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 2, 2}, 3);
+	m.append_entries = (struct raft_append_entries){
+		.term = OUR_TERM, .prev_log_index = 1, .prev_log_term = 1, .leader_commit = 3};
+	answered_index = 3;
+	recv_message(&io, &m);
+	answered_index = 0;
+	guard_done(&guard);
+}
+
+static bool a_stale_tail_is_not_claimed(unsigned rules_off)
+{
+	heartbeat_at_1(rules_off);
+	return sent.append_entries_result.last_log_index == 1;
+}
+
+static bool a_stale_tail_is_not_committed(unsigned rules_off)
+{
+	heartbeat_at_1(rules_off);
+	return received.append_entries.leader_commit == 1;
+}
+
+static void rule_3_neither_claims_nor_commits_a_stale_tail(void **state)
+{
+	with_and_without(3, a_stale_tail_is_not_claimed);
+	with_and_without(3, a_stale_tail_is_not_committed);
 }
 
 /* ---- rule 4 ---- */
@@ -426,17 +524,259 @@ static void rule_10_writes_no_entry_that_would_be_read_wrong(void **state)
 	with_and_without(10, an_unpadded_entry_is_not_written);
 }
 
+/* ---- rule 11: the lone real engine again ---- */
+
+static bool the_only_voter_leads_in_a_new_term(unsigned rules_off)
+{
+	lone_start(rules_off);
+	bool fresh = raft.current_term == OUR_TERM + 1;
+	assert_int_equal(term_on_disk, fresh ? OUR_TERM + 1 : 0);
+	assert_int_equal(vote_on_disk, fresh ? 1 : 0);
+	written();
+	tick(&io);
+	assert_int_equal(raft.current_term, fresh ? OUR_TERM + 1 : OUR_TERM); /* once */
+	lone_end();
+	return fresh;
+}
+
+static void rule_11_begins_a_term_when_the_only_voter_leads(void **state)
+{
+	with_and_without(11, the_only_voter_leads_in_a_new_term);
+}
+
+/* ---- rules 12 and 13: who votes ---- */
+
+static struct raft_server members[] = {{.id = 1, .address = one, .role = RAFT_VOTER},
+				       {.id = 2, .address = two, .role = RAFT_VOTER},
+				       {.id = 3, .address = three, .role = RAFT_VOTER}};
+
+static void configured(raft_index index, int role_of_2)
+{
+	struct raft_configuration conf = {.servers = members, .n = ARRAY_LEN(members)};
+	members[1].role = role_of_2;
+	assert_true(guard_conf_put_decoded(&guard, index, &conf));
+	members[1].role = RAFT_VOTER;
+}
+
+static void take_no_notice(struct raft_io_send *req, int status)
+{
+}
+
+/* A leader has a command at 1 and at 2 the change that demotes server 2; how many of the two does `to` get?
+ */
+static unsigned gets(unsigned rules_off, raft_id to, raft_index stored, raft_index committed)
+{
+	struct raft_entry both[] = {{.term = OUR_TERM, .type = RAFT_COMMAND},
+				    {.term = OUR_TERM, .type = RAFT_CHANGE}};
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = to};
+	struct raft_io_send req = {0};
+	begin(rules_off, RAFT_LEADER, (raft_term[]){OUR_TERM, OUR_TERM}, 2);
+	configured(1, RAFT_VOTER);
+	configured(2, RAFT_STANDBY);
+	raft.last_stored = stored;
+	raft.commit_index = committed;
+	m.append_entries = (struct raft_append_entries){.term = OUR_TERM, .entries = both, .n_entries = 2};
+	assert_int_equal(io.send(&io, &req, &m, take_no_notice), 0);
+	sending_cb(sending, 0);
+	guard_done(&guard);
+	return sent.append_entries.n_entries;
+}
+
+static bool a_change_waits_for_the_leaders_disk(unsigned rules_off)
+{
+	assert_int_equal(gets(rules_off, 3, 2, 1), 2);
+	return gets(rules_off, 3, 1, 0) == 1;
+}
+
+static bool a_demotion_waits_until_it_is_committed(unsigned rules_off)
+{
+	assert_int_equal(gets(rules_off, 2, 2, 2), 2);
+	return gets(rules_off, 2, 2, 1) == 1;
+}
+
+static void rule_12_sends_a_change_only_when_nobody_can_be_left_alone_with_it(void **state)
+{
+	with_and_without(12, a_change_waits_for_the_leaders_disk);
+	with_and_without(12, a_demotion_waits_until_it_is_committed);
+}
+
+/* The leader was last heard of `ago` ms ago; whom does the engine see as leader when it is asked to vote? */
+static void asked_to_vote(unsigned rules_off, unsigned ago)
+{
+	struct raft_server self[] = {{.id = 1, .address = one, .role = RAFT_STANDBY}};
+	struct raft_message m = {.type = RAFT_IO_REQUEST_VOTE, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1}, 1);
+	raft.configuration = (struct raft_configuration){.servers = self, .n = 1};
+	raft.follower_state.current_leader.id = 2;
+	raft.follower_state.current_leader.address = two;
+	raft.election_timeout = 500;
+	raft.election_timer_start = NOW - ago;
+	m.request_vote = (struct raft_request_vote){.term = OUR_TERM + 1, .candidate_id = 2};
+	recv_message(&io, &m);
+	guard_done(&guard);
+	assert_int_equal(self[0].role, RAFT_STANDBY);
+	assert_int_equal(raft.follower_state.current_leader.id, 2);
+}
+
+static bool who_has_no_vote_is_asked_for_one(unsigned rules_off)
+{
+	asked_to_vote(rules_off, 100);
+	assert_int_equal(leader_seen, 2); /* it is still there */
+	asked_to_vote(rules_off, 500);
+	assert_int_equal(leader_seen == 0, role_seen == RAFT_VOTER);
+	return role_seen == RAFT_VOTER;
+}
+
+static void rule_13_votes_whatever_its_own_configuration_says(void **state)
+{
+	with_and_without(13, who_has_no_vote_is_asked_for_one);
+}
+
+/* ---- rule 8 ---- */
+
+static void not_interested(struct raft_io_snapshot_put *req, int status)
+{
+}
+
+static void engine_puts(unsigned trailing, raft_index index, raft_index conf_index)
+{
+	static struct raft_io_snapshot_put req;
+	const struct raft_snapshot s = {.index = index, .term = 1, .configuration_index = conf_index};
+	assert_int_equal(io.snapshot_put(&io, trailing, &req, &s, not_interested), 0);
+}
+
+/* Of the changes at 1 and 3 the second is not committed when a snapshot to 2 is taken. */
+static bool a_snapshot_holds_what_is_committed(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 1, 1}, 3);
+	configured(1, RAFT_VOTER);
+	configured(3, RAFT_STANDBY);
+	engine_puts(10, 2, 3);
+	bool holds = written_snapshot.configuration_index == 1;
+	putting_cb(putting, 0);
+	guard_done(&guard);
+	return holds;
+}
+
+static bool a_snapshot_of_the_leader_ends_what_was_uncommitted(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, 1, 1}, 3);
+	raft.configuration_uncommitted_index = 3;
+	engine_puts(0, 2, 1);
+	putting_cb(putting, 0);
+	guard_done(&guard);
+	return raft.configuration_uncommitted_index == 0;
+}
+
+static void rule_8_knows_which_configuration_is_committed(void **state)
+{
+	with_and_without(8, a_snapshot_holds_what_is_committed);
+	with_and_without(8, a_snapshot_of_the_leader_ends_what_was_uncommitted);
+}
+
+/* ---- rule 14 ---- */
+
+static unsigned reaches_the_log_of(raft_index prev)
+{
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 2};
+	m.append_entries = (struct raft_append_entries){.term = OUR_TERM,
+							.prev_log_index = prev,
+							.prev_log_term = 1,
+							.entries = raft_calloc(1, sizeof(struct raft_entry)),
+							.n_entries = 1};
+	recv_message(&io, &m);
+	if (received.append_entries.entries)
+		raft_free(received.append_entries.entries);
+	return received.append_entries.n_entries;
+}
+
+/* Index 2 is on its way to the disk, or to server 3, when the log drops it. */
+static bool what_is_held_does_not_come_again(unsigned rules_off)
+{
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, OUR_TERM}, 2);
+	engine_writes(no_matter);
+	assert_int_equal(reaches_the_log_of(1), 1); /* held, but not dropped */
+	assert_int_equal(io.truncate(&io, 2), 0);
+	raft.log.back = 1;
+	assert_int_equal(reaches_the_log_of(2), 1); /* another index */
+	bool waits = reaches_the_log_of(1) == 0;
+	written();
+	assert_int_equal(reaches_the_log_of(1), 1);
+	guard_done(&guard);
+	return waits;
+}
+
+static bool what_is_being_sent_does_not_come_again(unsigned rules_off)
+{
+	struct raft_entry e = {.term = OUR_TERM, .type = RAFT_COMMAND};
+	struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 3};
+	struct raft_io_send req = {0};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1, OUR_TERM}, 2);
+	m.append_entries = (struct raft_append_entries){.prev_log_index = 1, .entries = &e, .n_entries = 1};
+	assert_int_equal(io.send(&io, &req, &m, take_no_notice), 0);
+	assert_int_equal(io.truncate(&io, 2), 0);
+	bool waits = reaches_the_log_of(1) == 0;
+	sending_cb(sending, 0);
+	assert_int_equal(reaches_the_log_of(1), 1);
+	guard_done(&guard);
+	return waits;
+}
+
+static void rule_14_lets_no_entry_return_while_it_is_held(void **state)
+{
+	with_and_without(14, what_is_held_does_not_come_again);
+	with_and_without(14, what_is_being_sent_does_not_come_again);
+}
+
+/* ---- rule 15 ---- */
+
+static bool a_snapshot_that_fell_is_refused_afterwards(unsigned rules_off)
+{
+	struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT, .server_id = 2};
+	begin(rules_off, RAFT_FOLLOWER, (raft_term[]){1}, 1);
+	raft.follower_state.current_leader.id = 2;
+	raft.follower_state.current_leader.address = two;
+	raft.snapshot.pending.term = 1; /* our own is being written */
+	m.install_snapshot = (struct raft_install_snapshot){.term = OUR_TERM, .last_index = 70};
+	recv_message(&io, &m);
+	assert_int_equal(sent.type, 0);
+	raft.snapshot.pending.term = 0;
+	tick(&io);
+	bool refused = sent.type == RAFT_IO_APPEND_ENTRIES_RESULT;
+	if (refused) {
+		assert_int_equal(sent.append_entries_result.rejected, 70);
+		sending_cb(sending, 0);
+	}
+	sent.type = 0;
+	tick(&io);
+	assert_int_equal(sent.type, 0); /* once */
+	guard_done(&guard);
+	return refused;
+}
+
+static void rule_15_refuses_a_snapshot_that_came_at_the_wrong_time(void **state)
+{
+	with_and_without(15, a_snapshot_that_fell_is_refused_afterwards);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rule_1_proposes_a_barrier_at_the_start_of_a_term),
 		cmocka_unit_test(rule_2_counts_successes_only_for_entries_of_its_own_term),
+		cmocka_unit_test(rule_3_neither_claims_nor_commits_a_stale_tail),
 		cmocka_unit_test(rule_4_answers_nobody_when_the_term_is_another_or_has_no_leader),
 		cmocka_unit_test(rule_5_stops_at_a_failed_write),
 		cmocka_unit_test(rule_6_holds_elections_while_writes_are_under_way),
 		cmocka_unit_test(rule_7_says_in_rejections_what_the_other_side_needs),
+		cmocka_unit_test(rule_8_knows_which_configuration_is_committed),
 		cmocka_unit_test(rule_9_hears_a_peer_only_for_itself_and_from_its_address),
 		cmocka_unit_test(rule_10_writes_no_entry_that_would_be_read_wrong),
+		cmocka_unit_test(rule_11_begins_a_term_when_the_only_voter_leads),
+		cmocka_unit_test(rule_12_sends_a_change_only_when_nobody_can_be_left_alone_with_it),
+		cmocka_unit_test(rule_13_votes_whatever_its_own_configuration_says),
+		cmocka_unit_test(rule_14_lets_no_entry_return_while_it_is_held),
+		cmocka_unit_test(rule_15_refuses_a_snapshot_that_came_at_the_wrong_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

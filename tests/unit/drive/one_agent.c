@@ -84,6 +84,7 @@ void one_agent_drive(void)
 	struct host row;
 	drive_free(one.drive);
 	one.drive = drive_new(&cfg, &ports, one.f.st, one.ev);
+	drive_lead(one.drive, one.f.now);
 	PRE(view_host(one.f.st, &one.f.a, &host, &row) == E_OK);
 	drive_session_opened(one.drive, SESSION, &host, row.generation, one.f.now);
 	one_agent_hello(0);

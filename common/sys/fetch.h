@@ -1,5 +1,5 @@
 /*
- * fetch.h: one archive, from any coordinator onto this host's disk, whole and verified or not at all:
+ * fetch.h: one archive, from any coordinator onto this machine's disk, whole and verified or not at all:
  *
  *   <dir>/<hex>.partial   what came so far; the next try goes on where it ends. Locked while one is under way
  *   <dir>/<hex>           all of it, with the digest it is named by, durable
@@ -9,18 +9,18 @@
  * thread only; writing, hashing and fsync happen in the thread pool, and a disk slower than the network slows
  * the network.
  */
-#ifndef STEPS_FETCH_H
-#define STEPS_FETCH_H
+#ifndef SYS_FETCH_H
+#define SYS_FETCH_H
 
 #include <uv.h>
 
 #include "base/err.h"
 #include "base/ids.h"
-#include "sys/tls.h"
+#include "sys/fetch_http.h"
 
 struct fetch;
 
-enum { FETCH_URLS_MAX = 16, FETCH_URL_CAP = 512 };
+enum { FETCH_URLS_MAX = 16 };
 
 /* Copied. */
 struct fetch_config {
@@ -30,6 +30,8 @@ struct fetch_config {
 	struct digest artifact;
 	uint64_t size_bytes;
 	const char *dir; /* exists */
+	/* NULL: the same. Another folder of the same file system for what is not whole, which exists, too. */
+	const char *partial_dir;
 	struct tls_files tls;
 	uint64_t reserve_bytes; /* must stay free beside what is still missing */
 	uint64_t seed;

@@ -1,4 +1,4 @@
-#include "agent/steps/fetch.h"
+#include "sys/fetch.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/steps/fetch_file.h"
 #include "sys/curlloop.h"
+#include "sys/fetch_file.h"
+#include "sys/fetch_http.h"
 
 /*
  *   PREPARE -> request -> (WRITE ...) -> FINISH -> told
@@ -18,13 +19,7 @@
  * `file` (but for what it is called and how large it is) belong to the pool's thread, everything else to the
  * loop.
  */
-enum {
-	BLOCK = 512 * 1024,
-	CURL_BUFFER = 128 * 1024,
-	CONNECT_MS = 10 * 1000,
-	STALL_S = 30,
-	STALL_BYTES_S = 1024
-};
+enum { BLOCK = 512 * 1024, CURL_BUFFER = 128 * 1024, STALL_S = 30, STALL_BYTES_S = 1024 };
 
 enum job_kind { JOB_PREPARE = 1, JOB_WRITE, JOB_FINISH };
 
@@ -269,18 +264,12 @@ static enum answer refuse(struct fetch *f, int code, const char *fmt, ...)
 
 static enum answer judge_refusal(struct fetch *f, long status)
 {
-	if (status == 404) {
-		err_set(&f->request_error, E_NOT_FOUND, "archive %s is not at %s (http 404)", f->file.hex,
-			f->urls[f->url]);
-		return ANSWER_REFUSED;
-	}
-	if (status == 401 || status == 403)
-		return refuse(f, E_DENIED, "http %ld, it does not accept our certificate", status);
-	if (status >= 500 || status == 408 || status == 429)
-		return refuse(f, E_UNAVAILABLE, "http %ld", status);
-	if (status >= 300 && status < 400)
-		return refuse(f, E_PROTOCOL, "http %ld, and redirects are not followed", status);
-	return refuse(f, E_PROTOCOL, "http %ld", status);
+	struct err e;
+	int code = fetch_http_refusal(status, &e);
+	if (code != E_NOT_FOUND)
+		return refuse(f, code, "%s", e.text);
+	err_set(&f->request_error, code, "archive %s is not at %s (http 404)", f->file.hex, f->urls[f->url]);
+	return ANSWER_REFUSED;
 }
 
 /* "bytes FIRST-LAST/TOTAL", as we asked for it? */
@@ -351,30 +340,11 @@ static size_t take_body(char *bytes, size_t one, size_t n, void *arg)
 static int before_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
 	struct fetch *f = arg;
-	struct curl_tlssessioninfo *tls = NULL;
-	struct tls_identity id;
 	struct err e;
-	if (f->plain && strncmp(f->urls[f->url], "http:", 5) == 0)
-		return CURL_PREREQFUNC_OK;
-	if (curl_easy_getinfo(f->easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
-	    tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
-		err_set(&e, E_DENIED, "its certificate cannot be looked at");
-	else if (tls_peer_identity(tls->internals, &id, &e) == E_OK)
+	if ((f->plain && strncmp(f->urls[f->url], "http:", 5) == 0) || fetch_http_server(f->easy, &e) == E_OK)
 		return CURL_PREREQFUNC_OK;
 	f->answer = refuse(f, E_DENIED, "%s", e.text);
 	return CURL_PREREQFUNC_ABORT;
-}
-
-static int code_of(CURLcode code)
-{
-	if (code == CURLE_OPERATION_TIMEDOUT)
-		return E_TIMEOUT;
-	if (code == CURLE_PEER_FAILED_VERIFICATION)
-		return E_DENIED;
-	if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE)
-		return E_INVALID; /* our own files */
-	return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY ? E_PROTOCOL
-										      : E_UNAVAILABLE;
 }
 
 static void end_request(struct fetch *f, CURLcode code)
@@ -384,7 +354,7 @@ static void end_request(struct fetch *f, CURLcode code)
 	if (f->answer == ANSWER_NONE && code == CURLE_OK)
 		f->answer = judge(f); /* there was no body */
 	if (f->answer == ANSWER_NONE || f->answer == ANSWER_TAKEN)
-		refuse(f, code_of(code), "%s",
+		refuse(f, fetch_http_code(code), "%s",
 		       code == CURLE_OK	      ? "it ended early"
 		       : f->curl_text[0] != 0 ? f->curl_text
 					      : curl_easy_strerror(code));
@@ -404,15 +374,14 @@ static void done(void *arg, CURLcode code)
 
 static void start_request(struct fetch *f, bool ranged)
 {
-	char url[FETCH_URL_CAP + 100], range[32];
-	snprintf(url, sizeof url, "%s/v1/artifacts/%s", f->urls[f->url], f->file.hex);
+	char range[32];
 	snprintf(range, sizeof range, "%" PRIu64 "-", f->have);
 	f->answer = ANSWER_NONE;
 	f->request_ended = false;
 	f->request_error = (struct err){0};
 	f->curl_text[0] = '\0';
 	f->pieced = ranged && f->have > 0;
-	curl_easy_setopt(f->easy, CURLOPT_URL, url);
+	fetch_http_aim(f->easy, f->urls[f->url], &f->file.artifact);
 	curl_easy_setopt(f->easy, CURLOPT_RANGE, f->pieced ? range : NULL);
 	curlloop_start(f->curl, &f->transfer, f->easy);
 }
@@ -420,27 +389,10 @@ static void start_request(struct fetch *f, bool ranged)
 /* ---- opening and closing
  * -------------------------------------------------------------------------------------------- */
 
-static void set_tls(CURL *c, const struct tls_files *files)
-{
-	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
-	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	curl_easy_setopt(c, CURLOPT_CAINFO, files->ca);
-	curl_easy_setopt(c, CURLOPT_CAPATH, NULL); /* else the system's authorities would do, too */
-	curl_easy_setopt(c, CURLOPT_SSLCERT, files->cert);
-	curl_easy_setopt(c, CURLOPT_SSLKEY, files->key);
-}
-
 static void set_easy(struct fetch *f, const struct fetch_config *c)
 {
 	CURL *easy = f->easy;
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, c->plain_for_tests ? "https,http" : "https");
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "wavetrain-agent");
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+	fetch_http_prepare(easy, &c->tls, f->plain);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_S);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)(c->stall_s != 0 ? c->stall_s : STALL_S));
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
@@ -449,28 +401,6 @@ static void set_easy(struct fetch *f, const struct fetch_config *c)
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, f);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, f);
-	if (c->tls.ca != NULL)
-		set_tls(easy, &c->tls);
-}
-
-/* Scheme, host and port, and nothing else. */
-static bool url_is_base(const char *url, bool plain)
-{
-	char *scheme = NULL, *path = NULL, *other = NULL;
-	CURLU *u = curl_url();
-	PRE(u != NULL);
-	bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-		  curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		  (strcmp(scheme, "https") == 0 || (plain && strcmp(scheme, "http") == 0)) &&
-		  curl_url_get(u, CURLUPART_PATH, &path, 0) == CURLUE_OK && strcmp(path, "/") == 0 &&
-		  curl_url_get(u, CURLUPART_USER, &other, 0) != CURLUE_OK &&
-		  curl_url_get(u, CURLUPART_QUERY, &other, 0) != CURLUE_OK &&
-		  curl_url_get(u, CURLUPART_FRAGMENT, &other, 0) != CURLUE_OK;
-	curl_free(scheme);
-	curl_free(path);
-	curl_free(other);
-	curl_url_cleanup(u);
-	return ok;
 }
 
 static int take_urls(struct fetch *f, const struct fetch_config *c, struct err *e)
@@ -479,7 +409,7 @@ static int take_urls(struct fetch *f, const struct fetch_config *c, struct err *
 		const char *url = c->urls[f->urls_nr];
 		if (f->urls_nr == FETCH_URLS_MAX)
 			return err_set(e, E_INVALID, "fetch: more than %d servers", FETCH_URLS_MAX);
-		if (strlen(url) >= FETCH_URL_CAP || !url_is_base(url, c->plain_for_tests))
+		if (strlen(url) >= FETCH_URL_CAP || !fetch_http_is_base(url, f->plain))
 			return err_set(e, E_INVALID, "fetch: '%.100s' is not https://HOST:PORT", url);
 		size_t len = strlen(url) - (url[strlen(url) - 1] == '/');
 		snprintf(f->urls[f->urls_nr], FETCH_URL_CAP, "%.*s", (int)len, url);
@@ -495,7 +425,8 @@ static int take_config(struct fetch *f, const struct fetch_config *c, struct err
 	f->plain = c->plain_for_tests;
 	if (!f->plain && (c->tls.ca == NULL || c->tls.cert == NULL || c->tls.key == NULL))
 		return err_set(e, E_INVALID, "fetch: certificates on both sides are required");
-	int rc = fetch_file_init(&f->file, c->dir, &c->artifact, c->size_bytes, c->reserve_bytes, e);
+	int rc = fetch_file_init(&f->file, c->dir, c->partial_dir, &c->artifact, c->size_bytes,
+				 c->reserve_bytes, e);
 	if (rc != E_OK)
 		return rc;
 	return take_urls(f, c, e);

@@ -4,8 +4,8 @@
  *
  * One thread at a time: fetch.c calls from the thread pool, one job after the other.
  */
-#ifndef STEPS_FETCH_FILE_H
-#define STEPS_FETCH_FILE_H
+#ifndef SYS_FETCH_FILE_H
+#define SYS_FETCH_FILE_H
 
 #include "base/err.h"
 #include "base/ids.h"
@@ -21,9 +21,10 @@ struct fetch_file {
 
 enum { FETCH_SHORT_HEX = 12 }; /* as much of a digest as a person needs to see */
 
-/* Checks and names only; touches no disk. E_INVALID. */
-int fetch_file_init(struct fetch_file *f, const char *dir, const struct digest *artifact, uint64_t size,
-		    uint64_t reserve, struct err *e);
+/* Checks and names only; touches no disk. `partial_dir`: NULL, or another folder of the same file system
+ * for the partial file. E_INVALID. */
+int fetch_file_init(struct fetch_file *f, const char *dir, const char *partial_dir,
+		    const struct digest *artifact, uint64_t size, uint64_t reserve, struct err *e);
 
 /* Opens or makes the partial file and locks it. `there`: the archive is complete already, as its digest says.
  * E_BUSY when another download of it is under way; E_NO_SPACE when the rest would eat into the reserve; E_IO.

@@ -1,4 +1,4 @@
-#include "agent/steps/fetch_file.h"
+#include "sys/fetch_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,8 +90,8 @@ static int check_space(const struct fetch_file *f, struct err *e)
 		       FETCH_SHORT_HEX, f->hex, missing, f->reserve, free_bytes, f->dir);
 }
 
-int fetch_file_init(struct fetch_file *f, const char *dir, const struct digest *artifact, uint64_t size,
-		    uint64_t reserve, struct err *e)
+int fetch_file_init(struct fetch_file *f, const char *dir, const char *partial_dir,
+		    const struct digest *artifact, uint64_t size, uint64_t reserve, struct err *e)
 {
 	*f = (struct fetch_file){.artifact = *artifact, .size = size, .reserve = reserve, .fd = -1};
 	digest_hex(artifact, f->hex);
@@ -100,8 +100,8 @@ int fetch_file_init(struct fetch_file *f, const char *dir, const struct digest *
 			       FETCH_SHORT_HEX, f->hex, size);
 	snprintf(f->dir, sizeof f->dir, "%s", dir);
 	snprintf(f->final, sizeof f->final, "%s/%s", dir, f->hex);
-	if ((size_t)snprintf(f->partial, sizeof f->partial, "%s/%s.partial", dir, f->hex) >=
-	    sizeof f->partial)
+	if ((size_t)snprintf(f->partial, sizeof f->partial, "%s/%s.partial",
+			     partial_dir != NULL ? partial_dir : dir, f->hex) >= sizeof f->partial)
 		return err_set(e, E_INVALID, "fetch: the path %.100s... is too long", dir);
 	return E_OK;
 }

@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/steps/fetch.h"
 #include "base/rng.h"
 #include "coordinator/adapters/artifact_http.h"
 #include "sys/digest.h"
+#include "sys/fetch.h"
 #include "sys/fsio.h"
 
 enum { SIZE = 6 * 1024 * 1024 + 77, SMALL = 100 * 1000 };
