@@ -123,6 +123,8 @@ def bad_tokens(folder, one, two, used):
     code, said = other.join(wrong)
     tap.check("the CA of another cluster: nothing is sent", code == 1 and "does not belong to the CA" in said, said)
     tap.check("none of them reached the log", len(one.json("audit", "list")) == before)
+    code, said = other.join(".".join([*used.split(".")[:3], "coord.example:7703"]))
+    tap.check("an address that only this machine can dial, for a cluster of others: refused", code == 1 and "means another machine" in said, said)
     code, said = other.join("wtj1.abc")
     tap.check("half a token is told from a whole one", code == 1 and "not whole" in said, said)
     short = token(one, "--ttl", "1s")
@@ -255,6 +257,9 @@ def removed(folder, nodes):
     tap.check("its directory is not started again", code == 1 and "was removed from cluster" in said, said)
     code, said = fleet.Joined.join(gone, token(led), ports=fleet.free_ports(4))
     tap.check("nor joined with", code == 1 and "is a coordinator already" in said, said)
+    (gone.data / "config.json").unlink()
+    code, said = fleet.Joined.join(gone, token(led), ports=fleet.free_ports(4))
+    tap.check("nor without its configuration, while its log is there", code == 1 and "holds the log of a coordinator that was here" in said, said)
     new = fleet.Joined(folder, "four")
     new.ports = [*new.ports[:2], gone.peer_port, new.ports[3]]
     code, said = new.join(token(led, "--standby"))
