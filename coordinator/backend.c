@@ -310,6 +310,30 @@ static void check_certificate(struct daemon *d, struct arena *a, const char *nam
 	each(arg, &c);
 }
 
+/* What bears no loss, or has no link to us: before it matters. */
+static void check_members(struct daemon *d, struct arena *a, admin_check_fn *each, void *arg)
+{
+	enum { SILENT_MS = 10000 };
+	struct consensus_member_info v[CONSENSUS_MEMBERS_MAX];
+	size_t nr = consensus_members(d->consensus, v);
+	unsigned voters = 0;
+	const char *silent = "";
+	for (size_t i = 0; i < nr; i++) {
+		voters += v[i].role == CONSENSUS_VOTER;
+		if (consensus_is_leader(d->consensus) && !v[i].self && v[i].silent_ms > SILENT_MS)
+			silent = arena_printf(a, "%s; coordinator %llu is silent", silent,
+					      (unsigned long long)v[i].id);
+	}
+	bool even = voters % 2 == 0 && voters > 0;
+	const struct admin_check c = {
+		.name = "coordinators",
+		.result = even || silent[0] ? "warn" : "ok",
+		.text = arena_printf(a, "%u of %zu vote%s%s", voters, nr,
+				     even ? ", an even number bears no more than one fewer" : "", silent),
+		.fix = "wavetrain cluster status"};
+	each(arg, &c);
+}
+
 static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 {
 	struct daemon *d = b;
@@ -324,6 +348,7 @@ static void doctor_op(void *b, struct arena *a, admin_check_fn *each, void *arg)
 							(unsigned long long)consensus_applied(d->consensus)),
 				   .fix = "wavetrain cluster status; look at the coordinators' logs"};
 	each(arg, &lead);
+	check_members(d, a, each, arg);
 	check_disk(d, a, each, arg);
 	check_state(d, a, each, arg);
 	check_loop(d, a, each, arg);

@@ -14,7 +14,7 @@
 #include "sys/log.h"
 #include "sys/tls_pin.h"
 
-enum { RETRY_MS = 1000, NODES_MAX = 2 * CONSENSUS_MEMBERS_MAX };
+enum { RETRY_MS = 1000, NODES_MAX = 2 * CONSENSUS_MEMBERS_MAX, TRANSFER_TRIES = 8 };
 
 /* ---- this one, for the others
  * ------------------------------------------------------------------------------------- */
@@ -269,6 +269,9 @@ int cluster_token(void *backend, struct arena *a, struct digest *secret, const c
 }
 
 struct transfer_asked {
+	struct daemon *d;
+	uint64_t id;
+	unsigned tries;
 	admin_done_fn *done;
 	void *arg;
 };
@@ -276,7 +279,16 @@ struct transfer_asked {
 static void transferred_cb(void *arg, int code, uint64_t index, const void *text, size_t n)
 {
 	struct transfer_asked *q = arg;
+	struct err e;
 	char why[232];
+	/* The engine waits for one election timeout, and its message may be lost with a link that is not
+	 * there yet. */
+	if (code == E_TIMEOUT && ++q->tries < TRANSFER_TRIES &&
+	    consensus_member(q->d->consensus, CONSENSUS_LEADER_TRANSFER, q->id, NULL, transferred_cb, q,
+			     &e) == E_OK) {
+		log_info("cluster", "the lead was not taken in time: once more");
+		return;
+	}
 	snprintf(why, sizeof why, "%.*s", (int)n, (const char *)text);
 	const struct command_reply r = {.code = code, .index = index, .text = why};
 	q->done(q->arg, &r);
@@ -288,7 +300,7 @@ int cluster_transfer(void *backend, uint64_t id, admin_done_fn *done, void *arg,
 	struct daemon *d = backend;
 	struct transfer_asked *q = malloc(sizeof *q);
 	PRE(q != NULL);
-	*q = (struct transfer_asked){done, arg};
+	*q = (struct transfer_asked){.d = d, .id = id, .done = done, .arg = arg};
 	int rc = consensus_member(d->consensus, CONSENSUS_LEADER_TRANSFER, id, NULL, transferred_cb, q, e);
 	if (rc != E_OK)
 		free(q);

@@ -17,8 +17,9 @@
 #include "sys/log.h"
 
 enum { HAND_OVER_MS = 5000 }; /* a leader that stops waits so long for another one */
-enum { TURN_MS = 500 };	      /* a turn of the loop that takes longer is logged */
-enum { EVENTS_KEPT = 4096 };  /* in memory; older ones are read from the store */
+enum { LOOK_MS = 50 };
+enum { TURN_MS = 500 };	     /* a turn of the loop that takes longer is logged */
+enum { EVENTS_KEPT = 4096 }; /* in memory; older ones are read from the store */
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------------
@@ -121,6 +122,20 @@ static void lead_if_elected(struct daemon *d)
  * -----------------------------------------------------------------------------------------------------------------
  */
 
+/* Rows that change rarely: not in each turn of a busy loop. */
+static void look_at_cluster(struct daemon *d)
+{
+	if (uv_now(&d->loop) < d->look_ms)
+		return;
+	d->look_ms = uv_now(&d->loop) + LOOK_MS;
+	welcome_tick(d);
+	cluster_tick(d);
+	if (d->coordinators_at != consensus_applied(d->consensus)) {
+		d->coordinators_at = consensus_applied(d->consensus);
+		peers_coordinators(d);
+	}
+}
+
 static void tick_cb(uv_timer_t *t)
 {
 	struct daemon *d = t->data;
@@ -128,12 +143,7 @@ static void tick_cb(uv_timer_t *t)
 		return;
 	node_tick(d);
 	lead_if_elected(d);
-	welcome_tick(d);
-	cluster_tick(d);
-	if (d->coordinators_at != consensus_applied(d->consensus)) {
-		d->coordinators_at = consensus_applied(d->consensus);
-		peers_coordinators(d);
-	}
+	look_at_cluster(d);
 	uint64_t since = uv_hrtime();
 	struct wall_ms now = daemon_now(d), next = drive_tick(d->drive, now);
 	looptime_ran(&d->looptime, "planner", since);
@@ -323,11 +333,7 @@ static void stop(struct daemon *d)
 static void handed_over_cb(void *arg, const struct command_reply *reply)
 {
 	struct daemon *d = arg;
-	struct err e;
-	/* On a busy machine an election may take longer than the engine waits for it: until we have to go,
-	 * again. */
-	if (reply->code == E_TIMEOUT && !d->stopping && cluster_transfer(d, 0, handed_over_cb, d, &e) == E_OK)
-		return;
+	d->handing_over = false;
 	log_info("cluster", "%s", reply->code == E_OK ? "the lead is handed over" : reply->text);
 	stop(d);
 }

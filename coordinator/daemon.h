@@ -48,6 +48,7 @@ struct daemon {
 	struct peer *peers;	  /* sessions of agents by number */
 	uint64_t peers_made;
 	struct gate *gate;	/* the join port; NULL while it is closed */
+	uint64_t look_ms;	/* loop time */
 	uint64_t gate_retry_ms; /* loop time */
 	struct {
 		bool under_way;
@@ -75,6 +76,7 @@ void daemon_soon(struct daemon *d);
  * when this directory must not be started: its log was lost, it is another cluster's, or it was removed. */
 must_check int node_open(struct daemon *d, struct err *e);
 void node_tick(struct daemon *d);
+bool node_has_log(const struct config *c); /* of a coordinator that runs, or once did, in this directory */
 
 /* replica.c: the state as consensus sees it */
 const struct consensus_fsm *replica_table(void);

@@ -126,8 +126,11 @@ static int ask_until_told(struct joining *j, struct err *e)
 		if (rc == E_OK)
 			return err_set(e, E_UNAVAILABLE,
 				       "each coordinator says that another one leads; try again");
-		if (err_class(rc) != ERR_TRANSIENT || time(NULL) >= end)
+		if (err_class(rc) != ERR_TRANSIENT)
 			return rc;
+		if (time(NULL) >= end)
+			return err_wrap(e,
+					"nobody lets anyone in, which they do only while a token is valid");
 		strcpy(j->address, j->token.address);
 		sleep(1);
 	}
@@ -192,10 +195,21 @@ static int keep(struct joining *j, struct err *e)
 /* ---- all of it
  * ---------------------------------------------------------------------------------------------------- */
 
-static int check_places(const struct config *c, struct err *e)
+static bool is_this_machine(const char *host)
+{
+	return strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+static int check_places(const struct config *c, const char *theirs, struct err *e)
 {
 	char address[CONSENSUS_ADDRESS_CAP], host[PEER_ADDRESS_CAP];
 	uint16_t port;
+	if (is_this_machine(c->address) && peer_address_parse(theirs, host, &port) && !is_this_machine(host))
+		return err_set(e, E_INVALID,
+			       "--address %s means another machine to each of them: give the name or address "
+			       "by which the "
+			       "others dial this one",
+			       c->address);
 	if (c->peer_port != 0 &&
 	    peer_address_parse(config_join_host_port(c->address, c->peer_port, address), host, &port))
 		return E_OK;
@@ -205,7 +219,7 @@ static int check_places(const struct config *c, struct err *e)
 
 static int run(struct joining *j, struct err *e)
 {
-	int rc = check_places(&j->cfg, e);
+	int rc = check_places(&j->cfg, j->token.address, e);
 	if (rc == E_OK)
 		rc = init_make_directory(&j->cfg, e);
 	if (rc == E_OK)

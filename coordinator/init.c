@@ -123,6 +123,13 @@ int init_make_directory(const struct config *c, struct err *e)
 			       "%s is a coordinator already; choose another --data, or `wavetraind run "
 			       "--data %s`",
 			       c->data, c->data);
+	/* A log belongs to the id under which it was written. */
+	if (node_has_log(c))
+		return err_set(e, E_EXISTS,
+			       "%s/raft holds the log of a coordinator that was here: choose an empty "
+			       "--data, or put its "
+			       "config.json back",
+			       c->data);
 	static const char *const folders[] = {"raft", "state", "artifacts"};
 	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
 		if (mkdir(config_path(c, folders[i], path), 0700) != 0 && errno != EEXIST)

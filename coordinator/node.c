@@ -19,7 +19,7 @@ static bool holds_entries(const char *name)
 }
 
 /* Segments or a snapshot; the engine's note of its vote alone is no log. */
-static bool has_log(const struct config *c)
+bool node_has_log(const struct config *c)
 {
 	char path[CONFIG_PATH_CAP];
 	const struct dirent *entry;
@@ -34,7 +34,7 @@ static bool has_log(const struct config *c)
 
 static int check_log_is_there(const struct config *c, struct err *e)
 {
-	if (!c->started || has_log(c))
+	if (!c->started || node_has_log(c))
 		return E_OK;
 	if (c->peer_port == 0)
 		return err_set(e, E_CONFLICT, "%s/raft is empty, and it held the log: restore a backup",

@@ -113,7 +113,7 @@ static int converse(int fd, const char *host, const struct digest *ca, const str
 	int shaken = rc == E_OK ? SSL_do_handshake(ssl) : 1;
 	if (shaken != 1) {
 		tls_explain(ssl, SSL_get_error(ssl, shaken), e);
-		rc = e->code = E_UNAVAILABLE;
+		rc = e->code;
 	}
 	if (rc == E_OK)
 		rc = tls_pin_check(ssl, ca, host, &who, e);

@@ -13,8 +13,9 @@ enum { VISIT_WAIT_S = 30 };
 
 /*
  * Dial `address` ("host:port"), make sure that it is a coordinator under the CA of this digest, and only then
- * send `request`; the answer goes to the end of `answer`. E_UNAVAILABLE: nobody answers there. E_DENIED: not
- * who was meant, and nothing was sent. E_UNKNOWN_OUTCOME: it was sent, and no answer came.
+ * send `request`; the answer goes to the end of `answer`. E_UNAVAILABLE, E_CLOSED: nobody answers there.
+ * E_DENIED: not who was meant, E_PROTOCOL: no such port; then nothing was sent. E_UNKNOWN_OUTCOME: it was,
+ * and no answer came.
  */
 must_check int visit_ask(const char *address, const struct digest *ca, const struct buf *request,
 			 struct buf *answer, struct err *e);

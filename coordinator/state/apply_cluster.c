@@ -209,21 +209,16 @@ int apply_node_join(struct apply *ap)
 	return E_OK;
 }
 
-/* Consensus does not go below two voters once there were more (docs/decisions/0005), so nothing else is asked
- * for. */
 static int check_leaves(struct apply *ap, const struct node *n)
 {
 	struct census c = count_nodes(ap, NULL);
-	if (n->standby || c.voters > 2)
+	if (n->standby || c.voters > 1)
 		return E_OK;
-	if (c.voters < 2)
-		return apply_refuse(ap, E_INFEASIBLE,
-				    "coordinator %llu is the last that votes: it cannot be removed",
-				    (unsigned long long)n->id);
 	return apply_refuse(
 		ap, E_INFEASIBLE,
-		"two coordinators vote, and a cluster that has grown does not go below two: add another one "
-		"first (wavetrain cluster token create)");
+		"coordinator %llu is the last that votes: add another one first (wavetrain cluster token "
+		"create)",
+		(unsigned long long)n->id);
 }
 
 int apply_node_remove(struct apply *ap)
