@@ -11,7 +11,7 @@
 #include "sys/fsio.h"
 #include "sys/log.h"
 
-enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256, REST_AFTER_MS = 5000 };
+enum { RESERVE_BYTES = 64 * 1024 * 1024, LABELS_NR_MAX = 256, REST_AFTER_MS = 2000 };
 
 static const char *const kind_names[AGENT_EFFECT_NR] = {
 	[AGENT_FETCH] = "fetch",    [AGENT_UNPACK] = "unpack", [AGENT_HOOK] = "hook",
@@ -412,6 +412,11 @@ void host_begin(struct host *h, struct driver *d)
 	look_at_folders(h);
 }
 
+void host_worked(struct host *h)
+{
+	rest_worked(h->rest);
+}
+
 void host_texts(struct host *h)
 {
 	struct program *p;
@@ -421,7 +426,6 @@ void host_texts(struct host *h)
 
 void host_sources(struct host *h, char *const *urls, size_t nr)
 {
-	rest_worked(h->rest); /* so much was done to get here */
 	arena_reset(&h->source_strings);
 	nr = nr < HTTP_URLS ? nr : HTTP_URLS;
 	h->urls = arena_array(&h->source_strings, const char *, nr + 1);

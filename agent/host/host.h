@@ -36,9 +36,11 @@ void host_begin(struct host *h, struct driver *d);
 void host_close(
 	struct host *h); /* programs are left alone; memory is freed by the loop's next turns. NULL-safe */
 
+/* A coordinator was heard: what that needed is given back a while after the last time (sys/rest.h). */
+void host_worked(struct host *h);
 /* Rendered files came: what could not be measured for want of them is, from now on. */
 void host_texts(struct host *h);
-/* Where archives may be had, as the coordinator said. Copied; of more than FETCH_URLS_MAX the rest is left
+/* Where archives may be had, as the coordinator said. Copied; of more than HTTP_URLS the rest is left
  * out. */
 void host_sources(struct host *h, char *const *urls, size_t nr);
 

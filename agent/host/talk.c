@@ -335,6 +335,7 @@ static void hear(struct talk *t, const uint8_t *bytes, size_t len)
 {
 	struct arena a;
 	arena_init(&a);
+	host_worked(t->host);
 	const envelope *e = envelope_decode(&a, bytes, len);
 	if (e == NULL || !same_cluster(t, e)) {
 		log_error("coordinator", "an answer that is none of this cluster's is not heard");
