@@ -16,6 +16,7 @@
 #include "coordinator/consensus/peer_wire.h"
 #include "coordinator/daemon.h"
 #include "proto/join.pb-c.h"
+#include "proto/scan.h"
 #include "sys/csr.h"
 #include "sys/fsio.h"
 #include "sys/tls.h"
@@ -52,7 +53,7 @@ static int make_csr(const struct config *c, struct buf *csr, struct err *e)
 	if (rc == E_OK)
 		rc = csr_new(buf_cstr(&key), csr, e);
 	if (key.len > 0)
-		memset(key.data, 0, key.len);
+		explicit_bzero(key.data, key.len);
 	buf_done(&key);
 	return rc;
 }
@@ -100,7 +101,8 @@ static int ask(struct joining *j, struct err *e)
 	int rc = visit_ask(j->address, &j->token.ca, &j->request, &j->answer, e);
 	if (rc != E_OK)
 		return rc;
-	j->said = join__answer__unpack(NULL, j->answer.len, j->answer.data);
+	if (scan_fits(&join__answer__descriptor, j->answer.data, j->answer.len))
+		j->said = join__answer__unpack(NULL, j->answer.len, j->answer.data);
 	if (j->said == NULL || j->said->body_case == JOIN__ANSWER__BODY__NOT_SET)
 		return err_set(e, E_PROTOCOL,
 			       "%s: the answer cannot be read: install the same release on both", j->address);

@@ -13,6 +13,7 @@
 #include "coordinator/daemon.h"
 #include "proto/envelope.h"
 #include "proto/join.pb-c.h"
+#include "proto/scan.h"
 #include "sys/ca.h"
 #include "sys/csr.h"
 #include "sys/digest.h"
@@ -50,7 +51,7 @@ static void send_answer(struct daemon *d, uint64_t visitor, const Join__Answer *
 	buf_init(&b);
 	b.len = join__answer__pack(a, buf_reserve(&b, join__answer__get_packed_size(a)));
 	gate_answer(d->gate, visitor, b.data, b.len);
-	memset(b.data, 0, b.len); /* there was a key in it */
+	explicit_bzero(b.data, b.len); /* there was a key in it */
 	buf_done(&b);
 }
 
@@ -168,7 +169,7 @@ static void let_in(struct guest *g, uint64_t id)
 		answer_problem(g, rc, e.text);
 	}
 	if (ca_key.len > 0)
-		memset(ca_key.data, 0, ca_key.len);
+		explicit_bzero(ca_key.data, ca_key.len);
 	buf_done(&ca_key);
 	buf_done(&ca_cert);
 	ca_pair_done(&pair);
@@ -218,7 +219,8 @@ static int read_node(struct guest *g, const Join__Request *m, struct err *e)
 static int read_request(struct guest *g, const uint8_t *p, size_t n, struct err *e)
 {
 	ProtobufCAllocator alloc = arena_allocator(&g->arena);
-	const Join__Request *m = join__request__unpack(&alloc, n, p);
+	const Join__Request *m =
+		scan_fits(&join__request__descriptor, p, n) ? join__request__unpack(&alloc, n, p) : NULL;
 	if (m == NULL)
 		return err_set(e, E_PROTOCOL, "the request to join cannot be read");
 	if (m->version != JOIN_VERSION)

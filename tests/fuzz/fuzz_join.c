@@ -3,6 +3,7 @@
 #include "coordinator/cluster/invite.h"
 #include "proto/envelope.h"
 #include "proto/join.pb-c.h"
+#include "proto/scan.h"
 #include "sys/csr.h"
 
 static void try_invite(const char *text)
@@ -19,7 +20,8 @@ static void try_invite(const char *text)
 static void try_request(struct arena *a, const uint8_t *p, size_t n)
 {
 	ProtobufCAllocator alloc = arena_allocator(a);
-	const Join__Request *m = join__request__unpack(&alloc, n, p);
+	const Join__Request *m =
+		scan_fits(&join__request__descriptor, p, n) ? join__request__unpack(&alloc, n, p) : NULL;
 	struct digest id;
 	struct buf key;
 	struct err e;
@@ -47,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		PRE(key.len > 0);
 	else if (p[0] % 4 == 3) {
 		ProtobufCAllocator alloc = arena_allocator(&a);
-		join__answer__unpack(&alloc, n - 1, p + 1);
+		if (scan_fits(&join__answer__descriptor, p + 1, n - 1))
+			join__answer__unpack(&alloc, n - 1, p + 1);
 	}
 	buf_done(&key);
 	arena_done(&a);
