@@ -95,9 +95,13 @@ enum consensus_flags {
 
 /*
  * The end of a proposal, barrier or member operation. `reply` is valid during the call; for a member
- * operation that failed it is a text for people. E_OK               committed, applied, visible E_NOT_LEADER
- * nothing was written; ask the leader E_UNKNOWN_OUTCOME  it may or may not become part of the log later
- * (leadership lost, closing). Repeat only with a command that the state machine recognises as the same.
+ * operation that failed it is a text for people.
+ *
+ *   E_OK               committed, applied, visible
+ *   E_NOT_LEADER       nothing was written; ask the leader
+ *   E_UNKNOWN_OUTCOME  it may or may not become part of the log (leadership lost, closing)
+ *
+ * After the last, repeat only with a command that the state machine recognises as the same.
  */
 typedef void consensus_done_fn(void *arg, int code, uint64_t index, const void *reply, size_t n);
 typedef void consensus_closed_fn(void *arg);

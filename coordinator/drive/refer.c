@@ -85,7 +85,7 @@ void refer_parked(struct drive *d)
 	}
 }
 
-/* The one that answers has every archive it speaks of; the others may still be fetching it. */
+/* Its own archives first: it can be reached. Who still lacks one says so at once, and the next is asked. */
 void refer_welcome(struct drive *d, Wavetrain__Agent__Welcome *w)
 {
 	struct arena *a = &d->arena;

@@ -279,5 +279,5 @@ def text(result):
     anon = {k: d[k]["rss_anon_kib"] for k in ("before", "first", "warm", "after")}
     return out + (f"\n  each: {result['each']}; while something is fetched, wavetrain-http: {d['wavetrain-http']}; while it only probes, "
                   f"each second: {http_pss}\n  deployments: RssAnon {anon['before']} KiB before, {anon['first']} after the first, {anon['warm']} after "
-                  f"{d['warm_after']} more, {anon['after']} after {d['deployments']} more: grown by {d['growth_since_first_kib']} KiB since the first, "
-                  f"{d['growth_since_warm_kib']} since the last of these, {d['growth_since_before_kib']} since before any")
+                  f"{d['warm_after']} more, {anon['after']} after {d['deployments']} more: grown by {d['growth_since_before_kib']} KiB, "
+                  f"{d['growth_since_first_kib']} since the first, {d['growth_since_warm_kib']} since the last of these")
