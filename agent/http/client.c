@@ -20,6 +20,13 @@ struct http_call {
 	struct http_call *prev, *next;
 };
 
+/* An order that the socket had no room for; they go out in turn. */
+struct unsent {
+	uint64_t request;
+	struct unsent *prev, *next;
+	struct http_order order; /* as much of it as its size says */
+};
+
 /* The process; lives until its end was seen, which may be after it was let go. */
 struct child {
 	struct http_client *client; /* NULL: let go */
@@ -36,6 +43,7 @@ struct http_client {
 	struct http_client_config config;
 	char program[HTTP_PATH_CAP];
 	struct child *child; /* NULL: there is none */
+	struct unsent *unsent;
 	struct http_call *calls;
 	uint64_t last;
 	uv_timer_t timer; /* with calls: for its silence; without: until it is let go */
@@ -70,6 +78,12 @@ static void kill_it(struct child *k)
 		uv_process_kill(&k->process, SIGKILL);
 }
 
+static void forget_unsent(struct http_client *c, struct unsent *u)
+{
+	DL_DELETE(c->unsent, u);
+	free(u);
+}
+
 /* It has nothing to lose. Its end, when it is seen, closes the rest. */
 static void let_go(struct http_client *c)
 {
@@ -77,6 +91,8 @@ static void let_go(struct http_client *c)
 		return;
 	hang_up(c->child);
 	kill_it(c->child);
+	while (c->unsent != NULL)
+		forget_unsent(c, c->unsent);
 	c->child->client = NULL;
 	c->child = NULL;
 }
@@ -223,9 +239,15 @@ static bool read_answer(struct child *k)
 	return true;
 }
 
-static void on_answer(uv_poll_t *p, int status, int events)
+static void send_unsent(struct http_client *c);
+
+static void on_event(uv_poll_t *p, int status, int events)
 {
-	read_answer(p->data);
+	struct child *k = p->data;
+	if ((events & UV_WRITABLE) != 0)
+		send_unsent(k->client);
+	if (k->fd >= 0 && (status < 0 || (events & ~UV_WRITABLE) != 0))
+		read_answer(k);
 }
 
 /* ---- starting it -------------------------------------------------------------------------------------- */
@@ -243,14 +265,20 @@ static int spawn(struct http_client *c, struct child *k, int theirs)
 	return uv_spawn(c->loop, &k->process, &o);
 }
 
+static void watch_for(struct http_client *c)
+{
+	int events = UV_READABLE | UV_DISCONNECT | (c->unsent != NULL ? UV_WRITABLE : 0);
+	PRE(uv_poll_start(&c->child->answers, events, on_event) == 0);
+}
+
 static void watch(struct http_client *c, struct child *k, int fd)
 {
 	k->client = c;
 	k->fd = fd;
 	k->open_handles++;
 	PRE(uv_poll_init(c->loop, &k->answers, fd) == 0);
-	PRE(uv_poll_start(&k->answers, UV_READABLE | UV_DISCONNECT, on_answer) == 0);
 	c->child = k;
+	watch_for(c);
 }
 
 static int start(struct http_client *c, struct err *e)
@@ -273,14 +301,34 @@ static int start(struct http_client *c, struct err *e)
 
 /* ---- orders ------------------------------------------------------------------------------------------- */
 
+/* 0, or an errno. */
+static int put(struct http_client *c, const struct http_order *o)
+{
+	return send(c->child->fd, o, o->size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)o->size ? 0 : errno;
+}
+
+static void keep_unsent(struct http_client *c, const struct http_order *o)
+{
+	struct unsent *u = malloc(offsetof(struct unsent, order) + o->size);
+	PRE(u != NULL);
+	u->request = o->request;
+	memcpy(&u->order, o, o->size);
+	DL_APPEND(c->unsent, u);
+	watch_for(c);
+}
+
 static int transmit(struct http_client *c, const struct http_order *o, struct err *e)
 {
 	int rc = c->child != NULL ? E_OK : start(c, e);
 	if (rc != E_OK)
 		return rc;
-	if (send(c->child->fd, o, sizeof(*o), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*o))
+	int why = c->unsent != NULL ? EAGAIN : put(c, o);
+	if (why == 0)
 		return E_OK;
-	return err_sys(e, E_IO, errno, "wavetrain-http does not take orders");
+	if (why != EAGAIN)
+		return err_sys(e, E_IO, why, "wavetrain-http does not take orders");
+	keep_unsent(c, o);
+	return E_OK;
 }
 
 /* A child that hung up tells by its end why. */
@@ -290,6 +338,32 @@ static void not_transmitted(struct http_client *c, const struct err *e)
 		lose(c, e->text);
 	else
 		end_child(c->child, e->sys_errno == EPIPE ? "" : e->text);
+}
+
+static void send_unsent(struct http_client *c)
+{
+	struct err e;
+	int why = 0;
+	while (c->unsent != NULL && (why = put(c, &c->unsent->order)) == 0)
+		forget_unsent(c, c->unsent);
+	if (why == 0 || why == EAGAIN) {
+		watch_for(c);
+		return;
+	}
+	err_sys(&e, E_IO, why, "wavetrain-http does not take orders");
+	not_transmitted(c, &e);
+}
+
+/* Was it still here? */
+static bool take_back(struct http_client *c, uint64_t request)
+{
+	struct unsent *u;
+	DL_FOREACH(c->unsent, u)
+	if (u->request == request) {
+		forget_unsent(c, u);
+		return true;
+	}
+	return false;
 }
 
 static struct http_call *begin(struct http_client *c, struct http_order *o, http_client_cb cb, void *ctx)
@@ -353,7 +427,7 @@ void http_call_drop(struct http_call *call)
 	free(call);
 	if (c->child == NULL || c->child->fd < 0)
 		return;
-	if (transmit(c, &o, &e) != E_OK)
+	if (!take_back(c, o.request) && transmit(c, &o, &e) != E_OK)
 		not_transmitted(c, &e);
 	else
 		set_timer(c);

@@ -2,12 +2,22 @@
 
 #include <string.h>
 
+/* 0: no order. */
+static size_t order_size(uint32_t op)
+{
+	if (op == HTTP_FETCH)
+		return offsetof(struct http_order, fetch) + sizeof(struct http_fetch);
+	if (op == HTTP_ATTEMPT)
+		return offsetof(struct http_order, attempt) + sizeof(struct http_attempt);
+	return op == HTTP_DROP ? offsetof(struct http_order, fetch) : 0;
+}
+
 void http_order_init(struct http_order *o, enum http_op op, uint64_t request)
 {
 	memset(o, 0, sizeof(*o));
 	o->magic = HTTP_MAGIC;
 	o->version = HTTP_VERSION;
-	o->size = sizeof(*o);
+	o->size = (uint32_t)order_size(op);
 	o->op = op;
 	o->request = request;
 }
@@ -46,17 +56,18 @@ static int head_check(size_t len, size_t head, const uint32_t *words, uint32_t m
 		return err_set(e, E_VERSION,
 			       "the other side speaks version %u, this one %d; restart wavetrain-agent",
 			       words[1], HTTP_VERSION);
-	if (len != size || words[2] != size)
+	if (len != size || words[2] != len)
 		return err_set(e, E_PROTOCOL, "a record of %zu bytes instead of %zu", len, size);
 	return E_OK;
 }
 
 int http_order_check(const struct http_order *o, size_t len, struct err *e)
 {
-	int rc = head_check(len, offsetof(struct http_order, fetch), &o->magic, HTTP_MAGIC, sizeof(*o), e);
+	size_t head = offsetof(struct http_order, fetch), size = len < head ? 0 : order_size(o->op);
+	int rc = head_check(len, head, &o->magic, HTTP_MAGIC, size != 0 ? size : len, e);
 	if (rc != E_OK)
 		return rc;
-	if (o->op == HTTP_ALIVE || o->op >= HTTP_OP_END)
+	if (size == 0)
 		return err_set(e, E_INVALID, "there is no order %u", o->op);
 	if (o->op == HTTP_FETCH && !fetch_ok(&o->fetch))
 		return err_set(e, E_INVALID, "an order to fetch with a text that does not end");

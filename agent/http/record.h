@@ -1,7 +1,8 @@
 /*
- * record.h: what wavetrain-agent says to wavetrain-http, and what it is answered. Fixed-size records, one
- * SOCK_SEQPACKET message each, in host order: both ends are of one host and one package. After an upgrade
- * they may be of two versions for a while, which the version tells. Unused bytes are zero. Pure; any thread.
+ * record.h: what wavetrain-agent says to wavetrain-http, and what it is answered. Records of a size fixed for
+ * each kind, one SOCK_SEQPACKET message each, in host order: both ends are of one host and one package. After
+ * an upgrade they may be of two versions for a while, which the version tells. Unused bytes are zero. Pure;
+ * any thread.
  */
 #ifndef AGENT_HTTP_RECORD_H
 #define AGENT_HTTP_RECORD_H
@@ -37,6 +38,7 @@ struct http_attempt {
 	uint32_t connect_only, timeout_ms, status_min, status_max;
 };
 
+/* Only as much of it is sent as its kind needs: `size`. */
 struct http_order {
 	uint32_t magic, version, size, op;
 	uint64_t request; /* comes back in each answer */
@@ -55,7 +57,7 @@ struct http_answer {
 	char text[HTTP_TEXT_CAP];
 };
 
-/* Zero it and fill its head. */
+/* Zero it and fill its head; `op` is an order. */
 void http_order_init(struct http_order *o, enum http_op op, uint64_t request);
 void http_answer_init(struct http_answer *a, enum http_op op, uint64_t request);
 

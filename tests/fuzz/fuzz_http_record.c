@@ -7,12 +7,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_order(const uint8_t *data, size_t len)
 {
-	static struct http_order o;
+	static struct http_order o, as_long;
 	size_t head = offsetof(struct http_order, op), n = len < sizeof o - head ? len : sizeof o - head;
 	struct err e;
 	http_order_init(&o, HTTP_FETCH, 1);
 	memcpy((char *)&o + head, data, n);
-	if (http_order_check(&o, sizeof o, &e) != E_OK)
+	http_order_init(&as_long, o.op, 1); /* what a kind of its size may hold is looked at, not the size */
+	o.size = as_long.size != 0 ? as_long.size : sizeof o;
+	if (http_order_check(&o, o.size, &e) != E_OK)
 		return;
 	if (o.op == HTTP_FETCH && strlen(o.fetch.dir) + strlen(o.fetch.key) >= sizeof o)
 		__builtin_trap();

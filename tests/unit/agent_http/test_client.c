@@ -183,6 +183,32 @@ static void what_is_dropped_is_not_told(void **state)
 	close(fd);
 }
 
+enum { MANY = 400 };
+
+/* More than the socket holds while the process is only starting: as on a host of many apps after a restart.
+ */
+static void many_at_once_are_all_tried(void **state)
+{
+	static struct outcome all[MANY];
+	uint16_t port = free_port();
+	open_client(HTTP_PROGRAM, 0, 0);
+	for (int i = 0; i < MANY; i++) {
+		all[i] = (struct outcome){.stop_at = MANY / 2};
+		attempt_at(&all[i], port, 20 * 1000);
+	}
+	for (int i = 1; i < MANY; i += 2) { /* sent or not */
+		http_call_drop(all[i].call);
+		all[i].call = NULL;
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(all[i].calls, i % 2 == 0);
+		assert_int_equal(all[i].code, i % 2 == 0 ? E_UNAVAILABLE : 0);
+		if (strstr(all[i].text, "http://127.0.0.1:") == NULL && i % 2 == 0)
+			fail_msg("%s", all[i].text);
+	}
+}
+
 static bool has_child(void)
 {
 	char path[64], line[16] = "";
@@ -310,9 +336,15 @@ static void records_are_checked(void **state)
 	o.fetch.urls_nr = HTTP_URLS + 1;
 	assert_int_equal(http_order_check(&o, sizeof(o), &e), E_INVALID);
 	http_order_init(&o, HTTP_ATTEMPT, 1);
+	assert_true(o.size < 2048); /* an attempt is small */
+	assert_int_equal(http_order_check(&o, o.size, &e), E_OK);
+	assert_int_equal(http_order_check(&o, sizeof(o), &e), E_PROTOCOL);
 	memset(o.attempt.url, 'x', sizeof(o.attempt.url));
-	assert_int_equal(http_order_check(&o, sizeof(o), &e), E_INVALID);
+	assert_int_equal(http_order_check(&o, o.size, &e), E_INVALID);
+	http_order_init(&o, HTTP_DROP, 1);
+	assert_int_equal(http_order_check(&o, o.size, &e), E_OK);
 	http_order_init(&o, HTTP_OP_END, 1);
+	o.size = sizeof(o);
 	assert_int_equal(http_order_check(&o, sizeof(o), &e), E_INVALID);
 	http_answer_init(&a, HTTP_FETCH, 1);
 	assert_int_equal(http_answer_check(&a, sizeof(a), &e), E_OK);
@@ -335,6 +367,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_fetch_that_cannot_be_is_refused, begin, end),
 		cmocka_unit_test_setup_teardown(too_many_servers_are_refused_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_dropped_is_not_told, begin, end),
+		cmocka_unit_test_setup_teardown(many_at_once_are_all_tried, begin, end),
 		cmocka_unit_test_setup_teardown(it_goes_a_while_after_the_last_call, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_is_not_there, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_ends, begin, end),
